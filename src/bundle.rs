@@ -1,0 +1,444 @@
+//! What a model folder declares: `bundle.json`, format 1.
+//!
+//! The rest of the crate is driven by this file alone: a full ZegFormer and the small default model differ only in their
+//! folders. Every other file is named here with its size and SHA-256, and is checked before it is used.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The only `format` this version reads.
+pub const FORMAT: u32 = 1;
+/// No single file of a bundle may be larger: static hosts refuse files over 100 MB.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+/// The most proposals (queries) of one segmenter.
+const MAX_QUERIES: usize = 1024;
+
+/// A parsed and validated `bundle.json`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    pub format: u32,
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    pub licence: String,
+    pub source: String,
+    pub mode: Mode,
+    /// Width D of the space that segments, crops and names share.
+    pub embedding: usize,
+    pub files: BTreeMap<String, FileEntry>,
+    pub pixels: Pixels,
+    pub segmenter: Segmenter,
+    pub image: ImageBranch,
+    pub text: TextBranch,
+    pub templates: Templates,
+    pub classify: Classify,
+    #[serde(default)]
+    pub other: Option<Other>,
+    #[serde(default)]
+    pub vocabulary: Option<VocabularyFiles>,
+}
+
+/// How a label map is made from proposals and names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The paper's algorithm as its authors run it: every proposal is cropped, every pixel gets a typed class.
+    Official,
+    /// Only proposals that own pixels are cropped; distractor names compete, so that "other" can win.
+    Lite,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    pub bytes: u64,
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+}
+
+/// Resizing and normalising for the segmenter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pixels {
+    /// Mean and deviation of R, G, B in 0..255.
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+    /// Sides are padded (right and bottom, zeros after normalising) to multiples of this.
+    pub stride: usize,
+    pub default: String,
+    pub resolutions: BTreeMap<String, Resolution>,
+}
+
+/// Resize rule: the short side becomes `short`, unless the long side would pass `long`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolution {
+    pub short: usize,
+    pub long: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segmenter {
+    pub graph: String,
+    #[serde(default)]
+    pub encoding: String,
+    pub queries: usize,
+    /// Pixels of the padded photo per cell of the mask grid.
+    pub mask_stride: usize,
+    #[serde(default)]
+    pub position: Option<Position>,
+}
+
+/// The position encoding that the segmenter takes as its input `position`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    pub kind: PositionKind,
+    pub channels: usize,
+    pub temperature: f32,
+    pub stride: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PositionKind {
+    Sine,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageBranch {
+    pub graph: String,
+    #[serde(default)]
+    pub encoding: String,
+    /// Side of a square crop in pixels.
+    pub crop: usize,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+    /// Crops encoded in one run.
+    pub batch: usize,
+    #[serde(default)]
+    pub sampling: Sampling,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    #[default]
+    RoiAlign,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextBranch {
+    pub graph: String,
+    #[serde(default)]
+    pub encoding: String,
+    pub tokenizer: String,
+    /// The most tokens of a prompt, with its start and end tokens.
+    pub context: usize,
+    /// Width of a token vector.
+    pub width: usize,
+    pub table: TableFile,
+    pub position: TableFile,
+    pub attention: Attention,
+    pub pooling: Pooling,
+}
+
+/// A matrix of `rows` x width vectors in a file of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableFile {
+    pub file: String,
+    pub encoding: TableEncoding,
+    pub rows: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableEncoding {
+    /// `rows * width` i8, then `rows` little-endian f32 scales.
+    Int8,
+    /// `rows * width` little-endian f16.
+    F16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attention {
+    Bidirectional,
+    Causal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The mean over the prompt's tokens.
+    Mean,
+    /// The end token's vector.
+    Eot,
+}
+
+/// Sentences with `{}` where the name goes, per branch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Templates {
+    pub query: Vec<String>,
+    pub image: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Classify {
+    /// Factor from cosine to logit.
+    pub temperature: f32,
+    /// Weight of the image branch, 0..1 (the paper's lambda, 2/3).
+    pub lambda: f32,
+    /// Subtracted from the scores of seen classes (the paper's gamma); 0 = off.
+    pub gamma: f32,
+    pub ensembling: Ensembling,
+    #[serde(default)]
+    pub seen: Vec<String>,
+}
+
+/// How the two branches are fused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ensembling {
+    /// Seen and unseen classes weigh the branches in opposite ways.
+    Split,
+    /// All classes as if unseen.
+    All,
+    /// The image branch alone.
+    Image,
+    /// The query branch alone.
+    Query,
+}
+
+/// When a pixel is none of the typed classes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Other {
+    /// Least confidence (0..1) of a labelled pixel.
+    pub threshold: f32,
+    /// Names that compete silently; a pixel they win is "other".
+    pub distractors: Vec<String>,
+    /// A distractor whose cosine with a typed class is above this is left out.
+    pub near: f32,
+}
+
+/// Ready vectors of common names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VocabularyFiles {
+    /// A JSON list of N names.
+    pub names: String,
+    /// N x D little-endian f16, unit rows, for the query branch.
+    pub query: String,
+    /// The same for the image branch; `null` where both share one set.
+    #[serde(default)]
+    pub image: Option<String>,
+}
+
+/// Where the files of a bundle come from: a folder, or the page's origin.
+#[async_trait(?Send)]
+pub trait Source {
+    /// The whole content of the file `name`. The caller checks size and hash.
+    async fn read(&self, name: &str) -> Result<Vec<u8>, BundleError>;
+}
+
+/// What is wrong with a bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    #[error("bundle.json does not describe a model: {0}")]
+    Parse(String),
+    #[error("bundle.json, field {field}: {reason}")]
+    Field { field: &'static str, reason: String },
+    #[error("bundle.json names {0}, but does not list it under \"files\"")]
+    Unlisted(String),
+    #[error("{file} could not be read: {reason}")]
+    Read { file: String, reason: String },
+    #[error("{file} has {found} bytes, but bundle.json says {wanted}; download the model again")]
+    Size {
+        file: String,
+        found: u64,
+        wanted: u64,
+    },
+    #[error("{file} is damaged (its SHA-256 differs from bundle.json); download the model again")]
+    Hash { file: String },
+    #[error("{file}: {reason}")]
+    Content { file: String, reason: String },
+}
+
+impl Bundle {
+    /// Parses and validates the text of a `bundle.json`.
+    ///
+    /// # Errors
+    /// An unknown or missing field, a value out of range, a file that is used but not listed: each names the field.
+    pub fn parse(json: &str) -> Result<Bundle, BundleError> {
+        let bundle: Bundle =
+            serde_json::from_str(json).map_err(|error| BundleError::Parse(error.to_string()))?;
+        bundle.validate()?;
+        Ok(bundle)
+    }
+
+    fn validate(&self) -> Result<(), BundleError> {
+        let field = |ok: bool, field: &'static str, reason: &str| {
+            if ok {
+                return Ok(());
+            }
+            Err(BundleError::Field {
+                field,
+                reason: reason.to_string(),
+            })
+        };
+        field(
+            self.format == FORMAT,
+            "format",
+            "this version reads format 1 only; use a newer page or export the model again",
+        )?;
+        let within = |value: usize, most: usize| (1..=most).contains(&value);
+        field(within(self.embedding, 8192), "embedding", "must be 1 to 8192")?;
+        field(within(self.pixels.stride, 256), "pixels.stride", "must be 1 to 256")?;
+        field(
+            self.pixels.std.iter().all(|&std| std > 0.0),
+            "pixels.std",
+            "must be positive",
+        )?;
+        field(
+            self.pixels.resolutions.contains_key(&self.pixels.default),
+            "pixels.default",
+            "must name one of the resolutions",
+        )?;
+        field(
+            self.pixels
+                .resolutions
+                .values()
+                .all(|r| within(r.short, 4096) && within(r.long, 8192) && r.short <= r.long),
+            "pixels.resolutions",
+            "need 1 <= short <= long <= 8192",
+        )?;
+        field(
+            within(self.segmenter.queries, MAX_QUERIES),
+            "segmenter.queries",
+            "must be 1 to 1024",
+        )?;
+        field(
+            within(self.segmenter.mask_stride, self.pixels.stride)
+                && self.pixels.stride % self.segmenter.mask_stride == 0,
+            "segmenter.mask_stride",
+            "must divide pixels.stride",
+        )?;
+        if let Some(position) = &self.segmenter.position {
+            field(
+                within(position.channels, 4096) && position.channels % 4 == 0,
+                "segmenter.position.channels",
+                "must be a multiple of 4 up to 4096",
+            )?;
+            field(
+                within(position.stride, self.pixels.stride) && self.pixels.stride % position.stride == 0,
+                "segmenter.position.stride",
+                "must divide pixels.stride",
+            )?;
+        }
+        field(within(self.image.crop, 1024), "image.crop", "must be 1 to 1024")?;
+        field(within(self.image.batch, 256), "image.batch", "must be 1 to 256")?;
+        field(
+            self.image.std.iter().all(|&std| std > 0.0),
+            "image.std",
+            "must be positive",
+        )?;
+        field((2..=4096).contains(&self.text.context), "text.context", "must be 2 to 4096")?;
+        field(within(self.text.width, 8192), "text.width", "must be 1 to 8192")?;
+        field(
+            self.text.position.rows >= self.text.context,
+            "text.position.rows",
+            "must be at least text.context",
+        )?;
+        for (list, name) in [
+            (&self.templates.query, "templates.query"),
+            (&self.templates.image, "templates.image"),
+        ] {
+            field(
+                !list.is_empty() && list.iter().all(|template| template.contains("{}")),
+                name,
+                "needs at least one template, each with {} for the name",
+            )?;
+        }
+        field(
+            (0.0..=1.0).contains(&self.classify.lambda),
+            "classify.lambda",
+            "must be 0 to 1",
+        )?;
+        field(
+            self.classify.temperature > 0.0 && self.classify.temperature.is_finite(),
+            "classify.temperature",
+            "must be positive",
+        )?;
+        for (name, entry) in &self.files {
+            field(plain_name(name), "files", "names must be plain file names without folders")?;
+            field(entry.bytes <= MAX_FILE_BYTES, "files", "no file may be over 256 MiB")?;
+        }
+        for name in self.named_files() {
+            if !self.files.contains_key(name) {
+                return Err(BundleError::Unlisted(name.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn named_files(&self) -> Vec<&str> {
+        let mut names = vec![
+            self.segmenter.graph.as_str(),
+            &self.image.graph,
+            &self.text.graph,
+            &self.text.tokenizer,
+            &self.text.table.file,
+            &self.text.position.file,
+        ];
+        if let Some(vocabulary) = &self.vocabulary {
+            names.extend([vocabulary.names.as_str(), &vocabulary.query]);
+            names.extend(vocabulary.image.as_deref());
+        }
+        names
+    }
+
+    /// Reads the file `name` and checks it against the declared size and hash.
+    pub async fn read(&self, source: &dyn Source, name: &str) -> Result<Vec<u8>, BundleError> {
+        let entry = self
+            .files
+            .get(name)
+            .ok_or_else(|| BundleError::Unlisted(name.to_string()))?;
+        let bytes = source.read(name).await?;
+        if bytes.len() as u64 != entry.bytes {
+            return Err(BundleError::Size {
+                file: name.to_string(),
+                found: bytes.len() as u64,
+                wanted: entry.bytes,
+            });
+        }
+        let digest = Sha256::digest(&bytes);
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        if hex != entry.sha256 {
+            return Err(BundleError::Hash {
+                file: name.to_string(),
+            });
+        }
+        Ok(bytes)
+    }
+}
+
+/// Whether `name` is a bare file name: it cannot leave the bundle's folder.
+fn plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+}

@@ -1,0 +1,198 @@
+//! Zero-shot classification of segments: two branches and their fusion (paper, section 3.3; mask_former_model.py).
+
+use crate::bundle::Ensembling;
+
+/// Unit vectors of the names, one row each, for both branches.
+#[derive(Clone, Debug, Default)]
+pub struct ClassVectors {
+    /// Rows of D values.
+    pub query: Vec<Vec<f32>>,
+    pub image: Vec<Vec<f32>>,
+}
+
+/// What classification is asked to do.
+#[derive(Clone, Debug)]
+pub struct ClassifyOptions {
+    /// Factor from cosine to logit.
+    pub temperature: f32,
+    /// Weight of the image branch, 0..1.
+    pub lambda: f32,
+    pub ensembling: Ensembling,
+    /// For each typed class whether the segmenter was trained on it.
+    pub seen: Vec<bool>,
+}
+
+/// One segment as the two branches see it.
+#[derive(Clone, Debug)]
+pub struct SegmentView<'a> {
+    /// The proposal's number.
+    pub query: usize,
+    /// Its embedding, D values of unit length.
+    pub embedding: &'a [f32],
+    /// Its logit of "none of the names".
+    pub background_logit: f32,
+    /// Its crop's embedding, where one was made.
+    pub crop: Option<&'a [f32]>,
+}
+
+/// Probabilities of one segment over the typed classes; what is missing to 1 went to distractors and to the background.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentScores {
+    pub query: usize,
+    /// Query branch, one value a typed class.
+    pub by_query: Vec<f32>,
+    /// Image branch; `None` where no crop was made.
+    pub by_image: Option<Vec<f32>>,
+    /// Both fused.
+    pub fused: Vec<f32>,
+    /// Fused score of each distractor.
+    pub distractors: Vec<f32>,
+    /// Fused score of the background, which stands for "no segment at all".
+    pub background: f32,
+}
+
+/// Scores every segment against the typed classes `names` and the silently competing `distractors`.
+pub fn classify(
+    segments: &[SegmentView],
+    names: &ClassVectors,
+    distractors: &ClassVectors,
+    options: &ClassifyOptions,
+) -> Vec<SegmentScores> {
+    let count = names.query.len();
+    segments
+        .iter()
+        .map(|segment| {
+            let probabilities = |embedding: &[f32], typed: &[Vec<f32>], others: &[Vec<f32>]| {
+                let mut logits: Vec<f32> = typed
+                    .iter()
+                    .chain(others)
+                    .map(|row| options.temperature * dot(embedding, row))
+                    .collect();
+                logits.push(segment.background_logit);
+                softmax(&mut logits);
+                logits
+            };
+            let p = probabilities(segment.embedding, &names.query, &distractors.query);
+            let c = segment
+                .crop
+                .map(|crop| probabilities(crop, &names.image, &distractors.image));
+            let mut fused = match &c {
+                Some(c) => fuse(&p, c, count, options),
+                None => p.clone(),
+            };
+            let background = fused.pop().unwrap_or(0.0);
+            let distractors = fused.split_off(count);
+            SegmentScores {
+                query: segment.query,
+                by_query: p[..count].to_vec(),
+                by_image: c.map(|c| c[..count].to_vec()),
+                fused,
+                distractors,
+                background,
+            }
+        })
+        .collect()
+}
+
+/// `p` and `c` are probabilities over typed classes, distractors and background, in that order.
+///
+/// With lambda = 2/3 (section 3.3): unseen classes `p^(1/3) c^(2/3)`; in [`Ensembling::Split`] seen classes
+/// `p^(2/3) c^(1/3)`, after the image branch's scores of all seen classes were set to their mean, so that it
+/// re-weighs seen against unseen but never one seen class against another.
+fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f32> {
+    let lambda = options.lambda;
+    let unseen = |p: f32, c: f32| p.powf(1.0 - lambda) * c.powf(lambda);
+    match options.ensembling {
+        Ensembling::Query => p.to_vec(),
+        Ensembling::Image => c.to_vec(),
+        Ensembling::All => p.iter().zip(c).map(|(&p, &c)| unseen(p, c)).collect(),
+        Ensembling::Split => {
+            let is_seen = |at: usize| at < count && options.seen.get(at) == Some(&true);
+            let seen: Vec<f32> = (0..count).filter(|&at| is_seen(at)).map(|at| c[at]).collect();
+            let mean = seen.iter().sum::<f32>() / seen.len().max(1) as f32;
+            p.iter()
+                .zip(c)
+                .enumerate()
+                .map(|(at, (&p, &c))| {
+                    if is_seen(at) {
+                        p.powf(lambda) * mean.powf(1.0 - lambda)
+                    } else {
+                        unseen(p, c)
+                    }
+                })
+                .collect()
+        }
+    }
+}
+
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn softmax(logits: &mut [f32]) {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for logit in logits.iter_mut() {
+        *logit = (*logit - most).exp();
+        sum += *logit;
+    }
+    for logit in logits.iter_mut() {
+        *logit /= sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(ensembling: Ensembling, seen: Vec<bool>) -> ClassifyOptions {
+        ClassifyOptions {
+            temperature: 1.0,
+            lambda: 2.0 / 3.0,
+            ensembling,
+            seen,
+        }
+    }
+
+    #[test]
+    fn split_ensembling_by_hand() {
+        // Two seen classes and an unseen one; the last column is the background.
+        let p = [0.4, 0.2, 0.3, 0.1];
+        let c = [0.1, 0.3, 0.5, 0.1];
+        let fused = fuse(&p, &c, 3, &options(Ensembling::Split, vec![true, true, false]));
+        let mean: f32 = 0.2;
+        let wanted = [
+            0.4f32.powf(2.0 / 3.0) * mean.powf(1.0 / 3.0),
+            0.2f32.powf(2.0 / 3.0) * mean.powf(1.0 / 3.0),
+            0.3f32.powf(1.0 / 3.0) * 0.5f32.powf(2.0 / 3.0),
+        ];
+        for (found, wanted) in fused.iter().zip(wanted) {
+            assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+        }
+        // The image branch prefers the second seen class, but may not re-rank seen classes.
+        assert!(fused[0] > fused[1]);
+    }
+
+    #[test]
+    fn background_takes_its_share() {
+        let row = vec![1.0, 0.0];
+        let names = ClassVectors {
+            query: vec![row.clone()],
+            image: vec![row.clone()],
+        };
+        let view = SegmentView {
+            query: 0,
+            embedding: &row,
+            background_logit: 1.0,
+            crop: None,
+        };
+        let scores = classify(
+            &[view],
+            &names,
+            &ClassVectors::default(),
+            &options(Ensembling::All, vec![false]),
+        );
+        assert!((scores[0].fused[0] - 0.5).abs() < 1e-6);
+        assert!((scores[0].background - 0.5).abs() < 1e-6);
+    }
+}

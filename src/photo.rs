@@ -1,0 +1,212 @@
+//! From the bytes of an upload to pixels, and from pixels to what the graphs take.
+
+use std::io::Cursor;
+
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::bundle::Resolution;
+use crate::engine::Tensor;
+
+/// Longest side, in pixels, at which a photo is kept and labelled; a larger one is made smaller when decoded.
+pub const MAX_SIDE: u32 = 4096;
+/// Longest side that is decoded at all.
+const MAX_DECODED_SIDE: u32 = 20_000;
+/// Most memory a decoder may take, in bytes.
+const MAX_DECODER_BYTES: u64 = 512 << 20;
+
+/// A decoded photo, upright, RGBA, at most [`MAX_SIDE`] on its long side.
+#[derive(Clone, Debug)]
+pub struct Photo {
+    width: usize,
+    height: usize,
+    /// `width * height * 4` bytes, not premultiplied.
+    rgba: Vec<u8>,
+}
+
+/// Why an upload could not be taken as a photo.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PhotoError {
+    #[error("the file is empty; choose a photo")]
+    Empty,
+    #[error("this is not an image that can be read here; use JPEG, PNG, WebP, GIF or BMP")]
+    UnknownFormat,
+    #[error("the image is damaged or cut off ({0}); save it again or choose another")]
+    Damaged(String),
+    #[error("the image is too large to decode here; make it smaller than 20,000 pixels a side and 100 megapixels")]
+    TooLarge,
+    #[error("the image has no pixels")]
+    NoPixels,
+    #[error("the image could not be resized: {0}")]
+    Resize(String),
+}
+
+impl Photo {
+    /// Decodes JPEG, PNG, WebP, BMP or the first frame of a GIF, and applies the EXIF orientation.
+    pub fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
+        if bytes.is_empty() {
+            return Err(PhotoError::Empty);
+        }
+        let mut reader = ImageReader::new(Cursor::new(bytes))
+            .with_guessed_format()
+            .map_err(|error| PhotoError::Damaged(error.to_string()))?;
+        match reader.format() {
+            Some(
+                ImageFormat::Jpeg
+                | ImageFormat::Png
+                | ImageFormat::WebP
+                | ImageFormat::Gif
+                | ImageFormat::Bmp,
+            ) => {}
+            _ => return Err(PhotoError::UnknownFormat),
+        }
+        let mut limits = Limits::default();
+        limits.max_image_width = Some(MAX_DECODED_SIDE);
+        limits.max_image_height = Some(MAX_DECODED_SIDE);
+        limits.max_alloc = Some(MAX_DECODER_BYTES);
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder().map_err(PhotoError::from_image)?;
+        if decoder.total_bytes() > MAX_DECODER_BYTES {
+            return Err(PhotoError::TooLarge);
+        }
+        let orientation = decoder.orientation().map_err(PhotoError::from_image)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(PhotoError::from_image)?;
+        image.apply_orientation(orientation);
+        let rgba = image.into_rgba8();
+        let photo = Photo {
+            width: rgba.width() as usize,
+            height: rgba.height() as usize,
+            rgba: rgba.into_raw(),
+        };
+        photo.within_max_side()
+    }
+
+    /// A photo from `width * height * 4` RGBA bytes.
+    pub fn from_rgba(width: usize, height: usize, rgba: Vec<u8>) -> Result<Photo, PhotoError> {
+        if width == 0 || height == 0 || rgba.len() != width * height * 4 {
+            return Err(PhotoError::NoPixels);
+        }
+        Photo { width, height, rgba }.within_max_side()
+    }
+
+    fn within_max_side(self) -> Result<Photo, PhotoError> {
+        if self.width == 0 || self.height == 0 {
+            return Err(PhotoError::NoPixels);
+        }
+        let (width, height) = resized(self.width, self.height, usize::MAX, MAX_SIDE as usize);
+        if (width, height) == (self.width, self.height) {
+            return Ok(self);
+        }
+        let rgba = bilinear(self.rgba, (self.width, self.height), (width, height), PixelType::U8x4)?;
+        Ok(Photo { width, height, rgba })
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// `width * height * 4` bytes, not premultiplied.
+    pub fn rgba(&self) -> &[u8] {
+        &self.rgba
+    }
+
+    /// The photo at a resolution, RGB, transparent parts on white.
+    pub fn resize(&self, resolution: Resolution) -> Result<Resized, PhotoError> {
+        let (width, height) = resized(self.width, self.height, resolution.short, resolution.long);
+        let on_white = |value: u8, alpha: u8| {
+            let (value, alpha) = (u32::from(value), u32::from(alpha));
+            ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+        };
+        let rgb: Vec<u8> = self
+            .rgba
+            .chunks_exact(4)
+            .flat_map(|p| [on_white(p[0], p[3]), on_white(p[1], p[3]), on_white(p[2], p[3])])
+            .collect();
+        let rgb = bilinear(rgb, (self.width, self.height), (width, height), PixelType::U8x3)?;
+        Ok(Resized { width, height, rgb })
+    }
+}
+
+impl PhotoError {
+    fn from_image(error: image::ImageError) -> PhotoError {
+        match error {
+            image::ImageError::Limits(_) => PhotoError::TooLarge,
+            image::ImageError::Unsupported(_) => PhotoError::UnknownFormat,
+            other => PhotoError::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// A photo at the segmenter's resolution: `width * height * 3` RGB bytes.
+#[derive(Clone, Debug)]
+pub struct Resized {
+    pub width: usize,
+    pub height: usize,
+    pub rgb: Vec<u8>,
+}
+
+impl Resized {
+    /// `[1, 3, H, W]`, `(value - mean) / std`, padded with zeros at the right and the bottom to multiples of `stride`
+    /// (after normalising, so that the padding is the mean colour).
+    pub fn normalise(&self, mean: [f32; 3], std: [f32; 3], stride: usize) -> Tensor {
+        let padded_width = self.width.next_multiple_of(stride);
+        let padded_height = self.height.next_multiple_of(stride);
+        let mut tensor = Tensor::zeros([1, 3, padded_height, padded_width]);
+        let plane = padded_width * padded_height;
+        let data = tensor.data_mut();
+        for y in 0..self.height {
+            for x in 0..self.width {
+                for channel in 0..3 {
+                    let value = f32::from(self.rgb[(y * self.width + x) * 3 + channel]);
+                    data[channel * plane + y * padded_width + x] =
+                        (value - mean[channel]) / std[channel];
+                }
+            }
+        }
+        tensor
+    }
+}
+
+/// The size after scaling the short side to `short`, or less where the long side would pass `long`
+/// (detectron2's ResizeShortestEdge: sides rounded half up). With `short = usize::MAX` a small photo is kept as it is.
+pub fn resized(width: usize, height: usize, short: usize, long: usize) -> (usize, usize) {
+    let (small, big) = (width.min(height) as f64, width.max(height) as f64);
+    let mut scale = if short == usize::MAX {
+        1.0
+    } else {
+        short as f64 / small
+    };
+    if big * scale > long as f64 {
+        scale = long as f64 / big;
+    }
+    let side = |side: usize| ((side as f64 * scale + 0.5) as usize).max(1);
+    (side(width), side(height))
+}
+
+/// Pillow's bilinear resize: a triangle filter, widened when the photo gets smaller, each pass rounded to bytes.
+fn bilinear(
+    pixels: Vec<u8>,
+    from: (usize, usize),
+    to: (usize, usize),
+    kind: PixelType,
+) -> Result<Vec<u8>, PhotoError> {
+    if from == to {
+        return Ok(pixels);
+    }
+    let failed = |error: &dyn std::fmt::Display| PhotoError::Resize(error.to_string());
+    let source = Image::from_vec_u8(from.0 as u32, from.1 as u32, pixels, kind)
+        .map_err(|error| failed(&error))?;
+    let mut target = Image::new(to.0 as u32, to.1 as u32, kind);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false);
+    Resizer::new()
+        .resize(&source, &mut target, &options)
+        .map_err(|error| failed(&error))?;
+    Ok(target.into_vec())
+}

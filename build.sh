@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# One door to everything: ./build.sh run | build | test | bench | parity | help
+# Each step installs what it lacks, so that a fresh Debian or Ubuntu needs nothing else.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+WASM_TARGET=wasm32-unknown-unknown
+TOOLS=$PWD/target/tools
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+# --- what has to be there ------------------------------------------------------------------------------------------
+
+# apt_install PACKAGE...: installs Debian packages, as root or by sudo.
+apt_install() {
+    command -v apt-get >/dev/null || fail "these are missing and apt-get is not here to install them: $*"
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || fail "these have to be installed as root: $*"
+        as_root=(sudo)
+    fi
+    say "Installing $*"
+    if [ -z "${APT_UPDATED:-}" ]; then
+        "${as_root[@]}" apt-get update -qq
+        APT_UPDATED=1
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# need COMMAND PACKAGE...: installs the packages if the command is missing.
+need() {
+    local tool=$1
+    shift
+    command -v "$tool" >/dev/null || apt_install "$@"
+}
+
+rust_at_least() { # rust_at_least RUSTC: whether it is as new as Cargo.toml's rust-version
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    found=$("$1" --version 2>/dev/null | awk '{print $2}') || return 1
+    [ -n "$found" ] && [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]
+}
+
+# Sets CARGO (native builds) and cargo_wasm (builds for the browser).
+need_rust() {
+    [ -n "${CARGO:-}" ] && return
+    need cc gcc libc6-dev
+    [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
+    if command -v cargo >/dev/null && rust_at_least rustc; then
+        CARGO=cargo
+    elif command -v rustup >/dev/null && rustup toolchain install stable --profile minimal -c clippy -c rustfmt; then
+        CARGO=cargo
+    else
+        [ -x /usr/bin/cargo ] && rust_at_least /usr/bin/rustc || apt_install cargo-web rustc-web rust-web-src
+        rust_at_least /usr/bin/rustc || fail "a Rust of at least $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) is needed; install it from https://rustup.rs"
+        CARGO=/usr/bin/cargo
+        export RUSTC=/usr/bin/rustc
+    fi
+}
+
+# The wasm target by rustup, or else Debian's compiler with the standard library built from its source.
+need_wasm_target() {
+    [ -n "${WASM_CARGO:-}" ] && return
+    need_rust
+    local installed
+    installed=$($CARGO --version >/dev/null && rustc --print target-libdir --target $WASM_TARGET 2>/dev/null || true)
+    if [ -n "$installed" ] && ls "$installed"/libstd-*.rlib >/dev/null 2>&1; then
+        WASM_CARGO=$CARGO
+        WASM_FLAGS=()
+        return
+    fi
+    if command -v rustup >/dev/null && timeout 120 rustup target add $WASM_TARGET >/dev/null 2>&1; then
+        WASM_CARGO=$CARGO
+        WASM_FLAGS=()
+        return
+    fi
+    if ! [ -x /usr/bin/cargo ] || ! rust_at_least /usr/bin/rustc || ! [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src" ]; then
+        apt_install rustc-web cargo-web rust-web-src
+    fi
+    local llvm
+    llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    command -v rust-lld >/dev/null || [ -x "/usr/bin/lld-$llvm" ] || apt_install rust-web-llvm "lld-$llvm"
+    WASM_CARGO=/usr/bin/cargo
+    WASM_FLAGS=(-Zbuild-std=std,panic_abort)
+    export WASM_RUSTC=/usr/bin/rustc
+}
+
+cargo_wasm() {
+    # SIMD is in every browser that has WebGPU, and in all others since 2023.
+    local flags="-C target-feature=+simd128 --cfg getrandom_backend=\"wasm_js\" -C link-arg=-zstack-size=4194304"
+    if [ -n "${WASM_RUSTC:-}" ]; then
+        env RUSTC="$WASM_RUSTC" RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" "$WASM_CARGO" "$@" --target $WASM_TARGET "${WASM_FLAGS[@]}"
+    else
+        env RUSTFLAGS="$flags" "$WASM_CARGO" "$@" --target $WASM_TARGET
+    fi
+}
+
+need_wonnx() {
+    need patch patch
+    sh patches/wonnx/vendor.sh
+}
+
+# wasm-bindgen's program must be of exactly the version of the library.
+need_wasm_bindgen() {
+    local version
+    version=$(awk '/^name = "wasm-bindgen"$/ {getline; gsub(/[^0-9.]/, ""); print; exit}' Cargo.lock)
+    if [ "$("$TOOLS/bin/wasm-bindgen" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
+        say "Installing wasm-bindgen $version"
+        $CARGO install --quiet --locked --root "$TOOLS" wasm-bindgen-cli --version "$version"
+    fi
+}
+
+need_node() {
+    if ! command -v node >/dev/null || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
+        apt_install nodejs npm
+    fi
+    need npm npm
+    if [ ! -d node_modules ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+        say "Installing the JavaScript development tools"
+        npm ci --silent --no-audit --no-fund
+    fi
+}
+
+# --- the steps -----------------------------------------------------------------------------------------------------
+
+build() {
+    need_rust
+    need_wonnx
+    need_wasm_target
+    need_wasm_bindgen
+    need wasm-opt binaryen
+    say "Building the wasm module"
+    cargo_wasm build --quiet --release --lib
+    local built=target/$WASM_TARGET/release/zegformer.wasm
+    mkdir -p target/web
+    if [ ! -f target/web/zegformer_bg.wasm ] || [ $built -nt target/web/zegformer_bg.wasm ]; then
+        "$TOOLS/bin/wasm-bindgen" --target web --out-dir target/web $built
+        wasm-opt -O3 --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
+            --enable-mutable-globals --enable-reference-types --enable-multivalue \
+            -o target/web/optimised.wasm target/web/zegformer_bg.wasm
+        mv target/web/optimised.wasm target/web/zegformer_bg.wasm
+    fi
+    say "Assembling dist/"
+    rm -rf dist
+    mkdir -p dist/www/wasm dist/models
+    cp index.html dist/
+    cp -r www/. dist/www/
+    cp target/web/zegformer.js target/web/zegformer_bg.wasm dist/www/wasm/
+    local model
+    for model in models/*/bundle.json; do
+        [ -f "$model" ] && cp -r "$(dirname "$model")" dist/models/
+    done
+    finish_dist
+}
+
+# The service worker caches by a version made of all that it serves.
+finish_dist() {
+    local version
+    version=$(find dist -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16)
+    if [ -f dist/www/sw.js ]; then
+        sed "s/BUILD_VERSION/$version/g" dist/www/sw.js >dist/sw.js
+        rm dist/www/sw.js
+    fi
+}
+
+run() {
+    local port=${1:-8080}
+    build
+    need python3 python3
+    say "Serving http://localhost:$port (Ctrl-C ends it)"
+    exec python3 -m http.server --bind 127.0.0.1 --directory dist "$port"
+}
+
+check() { # check NAME COMMAND...: runs one check and counts it
+    local name=$1
+    shift
+    say "Checking: $name"
+    if "$@"; then
+        PASSED=$((PASSED + 1))
+    else
+        FAILED=$((FAILED + 1))
+        FAILURES+=("$name")
+    fi
+}
+
+need_vulkan() {
+    ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1 || apt_install mesa-vulkan-drivers libvulkan1
+}
+
+run_tests() {
+    PASSED=0 FAILED=0 FAILURES=()
+    need_rust
+    need_wonnx
+    need_vulkan
+    need_node
+    need chromium chromium
+    build
+    check "formatting" $CARGO fmt --check
+    check "clippy" $CARGO clippy --quiet --all-targets -- -D warnings
+    check "Rust tests" $CARGO test --quiet --release
+    check "JavaScript types" npx tsc --noEmit
+    check "page tests" npm test --silent
+    if [ "${PYTHON_TOOLS:-}" = 1 ]; then
+        check "Python tools" tools/test.sh
+    fi
+    if [ ${#FAILURES[@]} -gt 0 ]; then
+        printf 'failed: %s\n' "${FAILURES[@]}"
+    fi
+    printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+    [ "$FAILED" = 0 ]
+}
+
+bench() {
+    build
+    need_node
+    need chromium chromium
+    node tests/browser/bench.mjs "$@"
+}
+
+usage() {
+    cat <<'USAGE'
+./build.sh run [PORT]   build and serve the page on http://localhost:PORT (8080)
+./build.sh build        build the page into dist/: static files for any host and folder
+./build.sh test         every check; with PYTHON_TOOLS=1 those of tools/ too
+./build.sh bench        engines side by side in one browser session; writes bench.json
+USAGE
+}
+
+case "${1:-help}" in
+    run) shift && run "$@" ;;
+    build) build ;;
+    test) run_tests ;;
+    bench) shift && bench "$@" ;;
+    help | -h | --help) usage ;;
+    *) usage >&2 && exit 2 ;;
+esac

@@ -1,0 +1,342 @@
+//! The page's door to the crate: the only file that knows JavaScript types.
+
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use js_sys::{Function, Promise, Reflect, Uint8Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::bundle::{Bundle, BundleError, Ensembling, Source};
+use crate::engine::EngineChoice;
+use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
+use crate::report;
+
+/// A model, a photo, names, and the last result.
+#[wasm_bindgen]
+pub struct Zegformer {
+    pipeline: Pipeline,
+    observer: JsObserver,
+    result: Option<Segmentation>,
+}
+
+#[wasm_bindgen]
+impl Zegformer {
+    /// Chooses the engine (`auto`, `webgpu` or `cpu`) and keeps the callbacks; no file is fetched yet.
+    ///
+    /// `fetch_file(name)` resolves to a file's bytes as a `Uint8Array`. `on_event(event)` hears of each step; if it gives
+    /// `false`, or a promise of it, the run ends with an error.
+    pub async fn load(
+        bundle: String,
+        engine: String,
+        fetch_file: Function,
+        on_event: Function,
+    ) -> Result<Zegformer, JsError> {
+        let choice: EngineChoice = engine.parse().map_err(Error::from)?;
+        let bundle = Bundle::parse(&bundle)?;
+        let source = Rc::new(JsSource(fetch_file));
+        let pipeline = Pipeline::new(bundle, source, choice).await?;
+        Ok(Zegformer { pipeline, observer: JsObserver(on_event), result: None })
+    }
+
+    /// `{kind, adapter, reason}`.
+    #[wasm_bindgen(getter)]
+    pub fn engine(&self) -> Result<JsValue, JsError> {
+        let info = self.pipeline.engine();
+        to_js(&EngineView { kind: info.kind.name(), adapter: &info.adapter, reason: &info.reason })
+    }
+
+    /// `{name, description, licence, source, mode, queries, resolutions, defaultResolution, lambda, threshold, seen}`.
+    #[wasm_bindgen(getter)]
+    pub fn bundle(&self) -> Result<JsValue, JsError> {
+        let bundle = self.pipeline.bundle();
+        to_js(&BundleView {
+            name: &bundle.name,
+            description: &bundle.description,
+            licence: &bundle.licence,
+            source: &bundle.source,
+            mode: bundle.mode,
+            queries: bundle.segmenter.queries,
+            resolutions: bundle.pixels.resolutions.keys().collect(),
+            default_resolution: &bundle.pixels.default,
+            lambda: bundle.classify.lambda,
+            threshold: self.pipeline.options().threshold,
+            seen: &bundle.classify.seen,
+        })
+    }
+
+    /// Decodes a photo; `{width, height}`.
+    #[wasm_bindgen(js_name = setPhoto)]
+    pub fn set_photo(&mut self, bytes: &[u8]) -> Result<JsValue, JsError> {
+        let photo = self.pipeline.set_photo(bytes)?;
+        let size = Size { width: photo.width(), height: photo.height() };
+        self.result = None;
+        to_js(&size)
+    }
+
+    /// Parses names; a list of `{name, synonyms}`.
+    #[wasm_bindgen(js_name = setClasses)]
+    pub fn set_classes(&mut self, text: &str) -> Result<JsValue, JsError> {
+        let classes = self.pipeline.set_classes(text)?;
+        let views: Vec<ClassView> =
+            classes.iter().map(|class| ClassView { name: &class.name, synonyms: &class.synonyms }).collect();
+        to_js(&views)
+    }
+
+    /// Takes any part of `{resolution, lambda, gamma, threshold, temperature, branch, distractors}`; `branch` is `fused`,
+    /// `query` or `image`.
+    #[wasm_bindgen(js_name = setOptions)]
+    pub fn set_options(&mut self, options: JsValue) -> Result<(), JsError> {
+        let change: OptionsChange = serde_wasm_bindgen::from_value(options)
+            .map_err(|error| JsError::new(&format!("these options are not understood: {error}")))?;
+        let mut options = self.pipeline.options().clone();
+        if let Some(resolution) = change.resolution {
+            options.resolution = resolution;
+        }
+        for (target, value) in [
+            (&mut options.lambda, change.lambda),
+            (&mut options.gamma, change.gamma),
+            (&mut options.threshold, change.threshold),
+            (&mut options.temperature, change.temperature),
+        ] {
+            *target = value.unwrap_or(*target);
+        }
+        options.distractors = change.distractors.unwrap_or(options.distractors);
+        options.ensembling = match change.branch {
+            None => options.ensembling,
+            Some(Branch::Fused) => self.pipeline.bundle().classify.ensembling,
+            Some(Branch::Query) => Ensembling::Query,
+            Some(Branch::Image) => Ensembling::Image,
+        };
+        Ok(self.pipeline.set_options(options)?)
+    }
+
+    /// Runs the stages whose inputs changed.
+    pub async fn segment(&mut self) -> Result<JsValue, JsError> {
+        let result = self.pipeline.segment(&mut self.observer).await?;
+        let view = to_js(&ResultView::of(&result))?;
+        for (name, bytes) in [("labels", &result.map.labels), ("confidence", &result.map.confidence)] {
+            Reflect::set(&view, &name.into(), &Uint8Array::from(bytes.as_slice()))
+                .map_err(|_| JsError::new("the result could not be handed over"))?;
+        }
+        self.result = Some(result);
+        Ok(view)
+    }
+
+    /// The photo, `width * height * 4` RGBA bytes; empty without a photo.
+    pub fn pixels(&self) -> Vec<u8> {
+        self.pipeline.photo().map(|photo| photo.rgba().to_vec()).unwrap_or_default()
+    }
+
+    /// The last result as a file: `labels.png`, `overlay.png`, `json`, `coco` or `geojson`.
+    pub fn export(&self, kind: &str) -> Result<Vec<u8>, JsError> {
+        let result = self.result.as_ref().ok_or_else(|| JsError::new("there is no result to save yet"))?;
+        Ok(report::export(&self.pipeline, result, kind)?)
+    }
+
+    /// The photo with everything but one class transparent, as PNG.
+    pub fn cutout(&self, class: usize) -> Result<Vec<u8>, JsError> {
+        let result = self.result.as_ref().ok_or_else(|| JsError::new("there is no result to save yet"))?;
+        Ok(report::cutout(&self.pipeline, result, class)?)
+    }
+}
+
+/// `n * 3` bytes: the colours of the first `n` classes.
+#[wasm_bindgen]
+pub fn palette(n: usize) -> Vec<u8> {
+    (0..n.min(255)).flat_map(|class| report::palette::colour(class as u8)).collect()
+}
+
+struct JsSource(Function);
+
+#[async_trait(?Send)]
+impl Source for JsSource {
+    async fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
+        let failed = |error: JsValue| {
+            let message = Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
+            let reason = message.or_else(|| error.as_string()).unwrap_or_else(|| "unknown error".to_string());
+            BundleError::Read { file: name.to_string(), reason }
+        };
+        let answer = self.0.call1(&JsValue::NULL, &name.into()).map_err(failed)?;
+        let bytes = JsFuture::from(Promise::resolve(&answer)).await.map_err(failed)?;
+        let bytes: Uint8Array = bytes.dyn_into().map_err(|_| failed("no bytes came".into()))?;
+        Ok(bytes.to_vec())
+    }
+}
+
+struct JsObserver(Function);
+
+#[async_trait(?Send)]
+impl Observer for JsObserver {
+    async fn on(&mut self, event: Event) -> bool {
+        let Ok(view) = to_js(&EventView::of(event)) else { return true };
+        // A callback that throws has no say in the run; its error is the page's to report.
+        let Ok(answer) = self.0.call1(&JsValue::NULL, &view) else { return true };
+        let answer = match answer.dyn_into::<Promise>() {
+            Ok(promise) => JsFuture::from(promise).await.unwrap_or(JsValue::UNDEFINED),
+            Err(answer) => answer,
+        };
+        answer.as_bool() != Some(false)
+    }
+}
+
+fn to_js(value: &impl Serialize) -> Result<JsValue, JsError> {
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
+        .map_err(|error| JsError::new(&error.to_string()))
+}
+
+#[derive(Serialize)]
+struct EngineView<'a> {
+    kind: &'a str,
+    adapter: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BundleView<'a> {
+    name: &'a str,
+    description: &'a str,
+    licence: &'a str,
+    source: &'a str,
+    mode: crate::bundle::Mode,
+    queries: usize,
+    resolutions: Vec<&'a String>,
+    default_resolution: &'a str,
+    lambda: f32,
+    threshold: f32,
+    seen: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Size {
+    width: usize,
+    height: usize,
+}
+
+#[derive(Serialize)]
+struct ClassView<'a> {
+    name: &'a str,
+    synonyms: &'a [String],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OptionsChange {
+    resolution: Option<String>,
+    lambda: Option<f32>,
+    gamma: Option<f32>,
+    threshold: Option<f32>,
+    temperature: Option<f32>,
+    branch: Option<Branch>,
+    distractors: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Branch {
+    Fused,
+    Query,
+    Image,
+}
+
+#[derive(Serialize)]
+struct EventView {
+    stage: &'static str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ms: Option<f64>,
+    cached: bool,
+}
+
+impl EventView {
+    fn of(event: Event) -> EventView {
+        let view = |stage: crate::pipeline::Stage, state| EventView {
+            stage: stage.name(),
+            state,
+            done: None,
+            total: None,
+            ms: None,
+            cached: false,
+        };
+        match event {
+            Event::Start(stage) => view(stage, "start"),
+            Event::Progress { stage, done, total } => {
+                EventView { done: Some(done), total: Some(total), ..view(stage, "progress") }
+            }
+            Event::Done { stage, ms, cached } => EventView { ms: Some(ms), cached, ..view(stage, "done") },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ResultView<'a> {
+    width: usize,
+    height: usize,
+    classes: Vec<ShareView<'a>>,
+    other: f32,
+    segments: Vec<SegmentView<'a>>,
+    ms: f64,
+    stages: std::collections::BTreeMap<&'static str, f64>,
+}
+
+#[derive(Serialize)]
+struct ShareView<'a> {
+    name: &'a str,
+    share: f32,
+}
+
+#[derive(Serialize)]
+struct SegmentView<'a> {
+    query: usize,
+    area: usize,
+    #[serde(rename = "box")]
+    bounds: [usize; 4],
+    class: Option<usize>,
+    scores: Vec<ScoreView<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScoreView<'a> {
+    name: &'a str,
+    query: f32,
+    image: Option<f32>,
+    fused: f32,
+}
+
+impl<'a> ResultView<'a> {
+    fn of(result: &'a Segmentation) -> ResultView<'a> {
+        let segment = |segment: &'a crate::pipeline::Segment| {
+            let scores = &segment.scores;
+            SegmentView {
+                query: segment.shape.query,
+                area: segment.shape.area,
+                bounds: segment.shape.bounds,
+                class: segment.class,
+                scores: (0..result.classes.len())
+                    .map(|class| ScoreView {
+                        name: &result.classes[class].name,
+                        query: scores.by_query[class],
+                        image: scores.by_image.as_ref().map(|image| image[class]),
+                        fused: scores.fused[class],
+                    })
+                    .collect(),
+            }
+        };
+        ResultView {
+            width: result.map.width,
+            height: result.map.height,
+            classes: result.classes.iter().map(|c| ShareView { name: &c.name, share: c.share }).collect(),
+            other: result.other,
+            segments: result.segments.iter().map(segment).collect(),
+            ms: result.stages.iter().map(|(_, ms)| ms).sum(),
+            stages: result.stages.iter().map(|(stage, ms)| (stage.name(), *ms)).collect(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a run leaves behind: pictures, masks and documents, all made of a label map (row-major bytes, class index in typed
+//! order, 255 = other) and of plain numbers.
+
+pub mod coco;
+mod error;
+pub mod geojson;
+pub mod json;
+pub mod palette;
+pub mod png;
+pub mod rle;
+pub mod trace;
+
+pub use error::ReportError;

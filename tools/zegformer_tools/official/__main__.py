@@ -1,0 +1,131 @@
+"""python -m zegformer_tools.official export | golden | random"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import checkpoint as checkpoints
+from . import settings as published
+from .check import drawn_crops
+from .export import VOCABULARIES, Order, export
+from .golden import write_golden, write_token_golden
+from .inference import Reference, normalise
+from .photo import drawn_photo
+from .prompts import class_names
+from .random_weights import random_checkpoint, random_clip, spread, spread_clip
+from .settings import DATASETS, settings
+from .shapes import BLOCKS, ClipShape, SegmenterShape
+from .tokenizer import load_tokenizer, merge_list, tokenizer_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="zegformer_tools.official", description=__doc__)
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads for PyTorch")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    make = commands.add_parser("export", help="a bundle for the page from the two checkpoints")
+    make.add_argument("--zegformer", type=Path, required=True, help="the official .pth file")
+    make.add_argument("--clip", type=Path, help="OpenAI's ViT-B-16.pt, or open_clip's weights of the same model; "
+                      "may be left out if the ZegFormer file has CLIP inside")  # fmt: skip
+    make.add_argument("--out", type=Path, required=True, help="the bundle's folder, e.g. models/zegformer-r101")
+    make.add_argument("--name", help="the bundle's name; the folder's by default")
+    make.add_argument("--encoding", choices=("f16", "int8", "f32"), default="f16")
+    make.add_argument("--backbone", choices=[f"R{depth}" for depth in BLOCKS],
+                      help="what the checkpoint must have; found out by default")  # fmt: skip
+    make.add_argument("--dataset", choices=DATASETS, default="coco-stuff", help="whose evaluation settings to use")
+    make.add_argument("--seen", type=Path, help="a JSON list of the names seen in training")
+    make.add_argument("--bpe", type=Path, help="bpe_simple_vocab_16e6.txt.gz; from open_clip_torch by default")
+    make.add_argument("--vocabulary", default="coco-stuff,ade-847",
+                      help=f"name lists with ready vectors: some of {','.join(VOCABULARIES)}, or none")  # fmt: skip
+    make.set_defaults(run=_export)
+
+    gold = commands.add_parser("golden", help="a tiny bundle with every stage's tensors, for parity tests")
+    gold.add_argument("--out", type=Path, required=True)
+    gold.add_argument("--photo", type=Path, help="drawn by default")
+    gold.set_defaults(run=_golden)
+
+    tokens = commands.add_parser("tokens", help="strings with CLIP's token ids, for the tokenizer's tests")
+    tokens.add_argument("--out", type=Path, required=True, help="a folder")
+    tokens.add_argument("--count", type=int, default=10_500)
+    tokens.set_defaults(run=lambda options: write_token_golden(options.out, options.count))
+
+    noise = commands.add_parser("random", help="randomly initialised checkpoints with the official names and sizes")
+    noise.add_argument("--backbone", choices=[f"R{depth}" for depth in BLOCKS], default="R101")
+    noise.add_argument("--seed", type=int, default=0)
+    noise.add_argument("--out", type=Path, required=True, help="a folder for zegformer.pth and clip.pt")
+    noise.set_defaults(run=_random)
+    return parser
+
+
+def _export(options: argparse.Namespace) -> None:
+    state = checkpoints.read_state(options.zegformer)
+    segmenter = checkpoints.load_segmenter(state)
+    if options.backbone not in (None, segmenter.shape.backbone):
+        raise ValueError(f"{options.zegformer} has {segmenter.shape.backbone}, not {options.backbone}")
+    clip = checkpoints.load_clip(checkpoints.read_state(options.clip) if options.clip else state)
+    if clip.shape.embedding != segmenter.shape.embedding:
+        raise ValueError(
+            f"CLIP's embeddings are {clip.shape.embedding} wide, the segmenter's {segmenter.shape.embedding}: "
+            "ZegFormer was trained with ViT-B/16"
+        )
+    seen = tuple(json.loads(options.seen.read_text("utf-8"))) if options.seen else None
+    chosen = settings(options.dataset, segmenter.shape.backbone, seen)
+    lists = [] if options.vocabulary == "none" else options.vocabulary.split(",")
+    unknown = set(lists) - set(VOCABULARIES)
+    if unknown:
+        raise ValueError(f"unknown vocabulary {', '.join(sorted(unknown))}; known are {', '.join(VOCABULARIES)}, none")
+    tokenizer = tokenizer_json(merge_list(options.bpe), clip.shape.context)
+    order = Order(
+        name=options.name or options.out.name,
+        settings=chosen,
+        encoding=options.encoding,
+        source="; ".join(_origin(file) for file in (options.zegformer, options.clip) if file)
+        + "; https://github.com/dingjiansw101/ZegFormer, https://github.com/openai/CLIP",
+        vocabulary=tuple(name for kind in lists for name in class_names(kind)),
+        resolutions=(("fast", chosen.short // 2, chosen.long // 2),),
+    )
+    export(Reference(segmenter, clip, load_tokenizer(tokenizer)), tokenizer, options.out, order)
+
+
+def _origin(file: Path) -> str:
+    with file.open("rb") as content:
+        return f"{file.name} (SHA-256 {hashlib.file_digest(content, 'sha256').hexdigest()})"
+
+
+def _golden(options: argparse.Namespace) -> None:
+    write_golden(options.out, options.photo)
+
+
+def _random(options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    shape = SegmenterShape(blocks=BLOCKS[int(options.backbone[1:])])
+    state = random_checkpoint(options.seed, shape)
+    pixels = np.asarray(drawn_photo(320, 256))
+    spread(state, shape, normalise(pixels, published.PIXEL_MEAN, published.PIXEL_STD, published.STRIDE)[None])
+    torch.save({"model": state}, options.out / "zegformer.pth")
+    clip = random_clip(options.seed + 1)
+    spread_clip(clip, ClipShape(), drawn_crops(ClipShape().image_size, 4))
+    torch.save(clip, options.out / "clip.pt")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -80,14 +80,14 @@ pub fn features(labels: &[u8], width: usize, height: usize, names: &[&str]) -> R
         counts[usize::from(label)] += 1;
     }
     let mut regions = polygons(labels, width);
-    let features = names.iter().enumerate().take(255).filter(|&(index, _)| counts[index] > 0);
+    let features = names.iter().enumerate().take(usize::from(u8::MAX)).filter(|&(index, _)| counts[index] > 0);
     let features = features
         .map(|(index, &name)| Feature {
             kind: "Feature",
             properties: Properties {
                 name: name.to_owned(),
                 index,
-                colour: palette::hex(index),
+                colour: palette::hex(index as u8),
                 pixels: counts[index],
                 share: counts[index] as f64 / labels.len() as f64,
             },

@@ -138,6 +138,8 @@ pub struct ScoreEntry {
 
 /// Entries of the classes and of the rest, from `width * height` labels and confidences (0 to 255), row-major.
 ///
+/// `classes` are at most 254.
+///
 /// # Errors
 /// [`ReportError::Size`] if one of the maps has another size.
 pub fn regions(
@@ -160,7 +162,7 @@ pub fn regions(
             index,
             name: class.name.clone(),
             synonyms: class.synonyms.clone(),
-            colour: palette::hex(index),
+            colour: palette::hex(index as u8),
             area: mask.area(),
             share: share(mask.area()),
             score: sums[index] as f64 / 255.0 / mask.area().max(1) as f64,

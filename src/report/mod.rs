@@ -1,8 +1,9 @@
 //! What a run leaves behind: pictures, masks and documents, all made of a label map (row-major bytes, class index in typed
-//! order, 255 = other) and of plain numbers.
+//! order, 255 = other) and of plain numbers. Only [`export`](mod@export) knows the pipeline.
 
 pub mod coco;
 mod error;
+pub mod export;
 pub mod geojson;
 pub mod json;
 pub mod palette;
@@ -11,3 +12,4 @@ pub mod rle;
 pub mod trace;
 
 pub use error::ReportError;
+pub use export::{Kind, cutout, export};

@@ -5,27 +5,27 @@ use crate::text::prompts::MAX_CLASSES;
 /// The colour of "other" where a colour is needed; in label PNGs it is transparent besides.
 pub const OTHER: [u8; 3] = [128, 128, 128];
 
-/// The colour of the class with this index (order of the typed classes, 0 to 253), RGB; [`OTHER`] beyond.
+/// The colour of a label, RGB: of the class with this index in typed order (0 to 253), else [`OTHER`].
 ///
 /// The first seven are those of Okabe and Ito ("Color Universal Design", 2008) without black. Each further one is, of a
 /// grid of colours that are neither gray nor very dark nor nearly white, the one farthest from all before it, where the
 /// distance is taken in Oklab as seen with normal sight, with protanopia and with deuteranopia, and the smallest of the
 /// three counts (`tests::the_table_is_the_greedy_choice` makes the table).
-pub fn colour(class: usize) -> [u8; 3] {
-    TABLE.get(class).map_or(OTHER, |&rgb| {
+pub fn colour(label: u8) -> [u8; 3] {
+    TABLE.get(usize::from(label)).map_or(OTHER, |&rgb| {
         let [_, red, green, blue] = rgb.to_be_bytes();
         [red, green, blue]
     })
 }
 
-/// Colours of `classes` classes, RGB after RGB.
+/// Colours of the first `classes` (at most 256) labels, RGB after RGB.
 pub fn palette(classes: usize) -> Vec<u8> {
-    (0..classes).flat_map(colour).collect()
+    (0..=u8::MAX).take(classes).flat_map(colour).collect()
 }
 
 /// The colour as CSS and JSON write it, e.g. `#e69f00`.
-pub fn hex(class: usize) -> String {
-    let [red, green, blue] = colour(class);
+pub fn hex(label: u8) -> String {
+    let [red, green, blue] = colour(label);
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_table_is_the_greedy_choice() {
         let chosen = greedy();
-        let table: Vec<[u8; 3]> = (0..MAX_CLASSES).map(colour).collect();
+        let table: Vec<[u8; 3]> = (0..254).map(colour).collect();
         let lines: Vec<String> = chosen
             .chunks(12)
             .map(|line| line.iter().map(|[r, g, b]| format!("0x{r:02x}{g:02x}{b:02x}, ")).collect())
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn colours_differ() {
-        let colours: Vec<Seen> = (0..MAX_CLASSES).map(|class| seen(colour(class))).collect();
+        let colours: Vec<Seen> = (0..254).map(|class| seen(colour(class))).collect();
         let nearest = |of: usize| {
             (0..of)
                 .flat_map(|a| (0..a).map(move |b| (a, b)))

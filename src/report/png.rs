@@ -53,7 +53,7 @@ pub fn overlay(rgba: &[u8], labels: &[u8], width: usize, height: usize, opacity:
     };
     let mut pixels = Vec::with_capacity(width * height * 3);
     for (pixel, &label) in rgba.chunks_exact(4).zip(labels) {
-        let colour = palette::colour(usize::from(label));
+        let colour = palette::colour(label);
         for channel in 0..3 {
             let photo = blend(255, pixel[channel], pixel[3].into(), 255);
             pixels.push(if label == OTHER { photo } else { blend(photo, colour[channel], weight, 256) });

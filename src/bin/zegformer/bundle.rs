@@ -1,0 +1,89 @@
+//! `zegformer bundle check`: whether a model folder is whole and does its work.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use clap::{Args, Subcommand};
+use zegformer::bundle::Bundle;
+use zegformer::engine::EngineChoice;
+use zegformer::pipeline::{Pipeline, Unobserved};
+use zegformer::report::png;
+
+use super::Failure;
+use super::folder::Folder;
+
+/// A name that no vocabulary has, so that tokenizer, tables and text graph have to work.
+const UNKNOWN_NAME: &str = "qzxv flurb";
+/// Side of the gray test photo, in pixels.
+const SIDE: usize = 64;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check sizes and hashes of all files, load the graphs and run them once
+    Check {
+        /// Model folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Command::Check { folder } = &arguments.command;
+    pollster::block_on(check(Folder::find(Some(folder))?))
+}
+
+async fn check(folder: Folder) -> Result<(), Failure> {
+    let bundle = folder.bundle()?;
+    println!("{} ({}), {:?} mode, {} queries", bundle.name, bundle.licence, bundle.mode, bundle.segmenter.queries);
+    let files_fine = check_files(&bundle, &folder).await;
+    if !files_fine {
+        return Err(Failure::Failed(format!("{} is not whole", folder.path().display())));
+    }
+    let place = folder.path().display().to_string();
+    let steps = run_once(bundle, folder).await.map_err(|error| Failure::Failed(format!("{place}: {error}")))?;
+    println!("the graphs load and run: {steps}");
+    Ok(())
+}
+
+/// Prints one line per file; says whether all are as declared.
+async fn check_files(bundle: &Bundle, folder: &Folder) -> bool {
+    let width = bundle.files.keys().map(String::len).max().unwrap_or(0).max("total".len());
+    let mut fine = true;
+    for (name, entry) in &bundle.files {
+        let state = match bundle.read(folder, name).await {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => {
+                fine = false;
+                format!("WRONG: {error}")
+            }
+        };
+        let hash: String = entry.sha256.chars().take(12).collect();
+        println!("{name:width$}  {:>11}  {hash:12}  {state}", entry.bytes);
+    }
+    let total: u64 = bundle.files.values().map(|entry| entry.bytes).sum();
+    println!("{:width$}  {total:>11}  bytes in {} files", "total", bundle.files.len());
+    fine
+}
+
+/// Segments a gray photo, so that all three graphs load and their inputs and outputs are seen to fit.
+async fn run_once(bundle: Bundle, folder: Folder) -> Result<String, Box<dyn std::error::Error>> {
+    let mut pipeline = Pipeline::new(bundle, Rc::new(folder), EngineChoice::Cpu).await?;
+    let gray = png::overlay(&[128; SIDE * SIDE * 4], &[u8::MAX; SIDE * SIDE], SIDE, SIDE, 0.0)?;
+    pipeline.set_photo(&gray)?;
+    pipeline.set_classes(UNKNOWN_NAME)?;
+    // Every proposal is cropped in the official mode, so that the image graph runs however empty the photo is.
+    let mut options = pipeline.options().clone();
+    options.mode = zegformer::bundle::Mode::Official;
+    options.ensembling = zegformer::bundle::Ensembling::Image;
+    options.lambda = 1.0;
+    pipeline.set_options(options)?;
+    let result = pipeline.segment(&mut Unobserved).await?;
+    let stage = |(stage, ms): &(zegformer::pipeline::Stage, f64)| format!("{} {ms:.0} ms", stage.name());
+    Ok(result.stages.iter().map(stage).collect::<Vec<_>>().join(", "))
+}

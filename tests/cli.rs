@@ -1,0 +1,224 @@
+//! The command-line program as a user or a script meets it: files, messages, exit codes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use zegformer::bundle::Bundle;
+
+const PHOTO: &str = "tests/photos/chelsea.png";
+const MODEL: &str = "models/zegformer-lite";
+
+fn zegformer(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_zegformer"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the program starts")
+}
+
+/// An empty folder for one test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Labels of a label PNG with its size, the palette not applied.
+fn labels(path: &Path) -> (u32, u32, Vec<u8>) {
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Indexed, png::BitDepth::Eight));
+    (info.width, info.height, pixels)
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for arguments in [
+        &[][..],
+        &["segment"],
+        &["segment", PHOTO, "--out", "x"],
+        &["segment", PHOTO, "--classes", "cat"],
+        &["segment", PHOTO, "--classes", " , ", "--out", "x"],
+        &["segment", PHOTO, "--classes", "cat", "--out", "x", "--branch", "both"],
+        &["segment", PHOTO, "--classes", "cat", "--out", "x", "--lambda", "much"],
+        &["bundle"],
+        &["bundle", "check"],
+    ] {
+        let output = zegformer(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(!said(&output).is_empty());
+    }
+    let output = zegformer(&["segment", PHOTO, "--classes", " , ", "--out", "x"]);
+    assert!(said(&output).contains("at least one"), "{}", said(&output));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for argument in ["--help", "--version"] {
+        assert_eq!(zegformer(&[argument]).status.code(), Some(0));
+    }
+    let help = zegformer(&["segment", "--help"]);
+    let text = String::from_utf8_lossy(&help.stdout);
+    for option in ["--classes", "--model", "--out", "--labels", "--overlay", "--json"] {
+        assert!(text.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_model_is_named() {
+    let empty = folder("no_model");
+    let name = empty.to_str().unwrap();
+    for arguments in
+        [&["bundle", "check", name][..], &["segment", PHOTO, "--classes", "cat", "--out", name, "--model", name]]
+    {
+        let output = zegformer(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("bundle.json"), "{}", said(&output));
+    }
+    fs::write(empty.join("bundle.json"), "{\"format\": 1, \"colour\": \"red\"}").unwrap();
+    let output = zegformer(&["bundle", "check", name]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("colour"), "{}", said(&output));
+}
+
+#[test]
+fn a_photo_becomes_three_files() {
+    let out = folder("three_files");
+    let output = zegformer(&["segment", PHOTO, "--classes", "cat, sofa | couch, wall", "--out", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(files(&out), ["chelsea.json", "chelsea.labels.png", "chelsea.overlay.png"]);
+
+    let (width, height, labels) = labels(&out.join("chelsea.labels.png"));
+    let photo = image::image_dimensions(Path::new(env!("CARGO_MANIFEST_DIR")).join(PHOTO)).unwrap();
+    assert_eq!((width, height), photo);
+    assert!(labels.iter().all(|&label| label < 3 || label == 255));
+    let count = |label: u8| labels.iter().filter(|&&l| l == label).count();
+    assert!(count(0) > count(1) && count(0) > count(2), "the cat is the largest class");
+    assert_eq!(image::image_dimensions(out.join("chelsea.overlay.png")).unwrap(), photo);
+
+    let document: serde_json::Value = serde_json::from_slice(&fs::read(out.join("chelsea.json")).unwrap()).unwrap();
+    assert_eq!(document["photo"]["file"], "chelsea.png");
+    let names: Vec<&str> =
+        document["classes"].as_array().unwrap().iter().map(|class| class["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cat", "sofa", "wall"]);
+    assert_eq!(document["classes"][1]["synonyms"], serde_json::json!(["couch"]));
+    for (label, class) in [0, 1, 2].into_iter().zip(document["classes"].as_array().unwrap()) {
+        assert_eq!(class["area"], count(label));
+        let mask: zegformer::report::rle::CocoMask = serde_json::from_value(class["mask"].clone()).unwrap();
+        let mask = zegformer::report::rle::Rle::from_coco(&mask).unwrap().decode().unwrap();
+        assert!(mask.iter().zip(&labels).all(|(&inside, &l)| inside == (l == label)));
+    }
+    let segments = document["segments"].as_array().unwrap();
+    assert!(!segments.is_empty());
+    for segment in segments {
+        let scores = segment["scores"].as_array().unwrap();
+        assert_eq!(scores.len(), 3);
+        for score in scores {
+            for branch in ["query", "image", "fused"] {
+                let value = score[branch].as_f64().unwrap();
+                assert!((0.0..=1.0).contains(&value), "{branch}: {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_photo_does_not_stop_the_others() {
+    let out = folder("bad_photo");
+    let bad = out.join("bad.jpg");
+    fs::write(&bad, b"\xff\xd8\xff\xe0 this is no photo").unwrap();
+    let results = out.join("results");
+    let (bad, results) = (bad.to_str().unwrap(), results.to_str().unwrap());
+    let output =
+        zegformer(&["segment", bad, "missing.png", PHOTO, "-c", "cat", "--labels", "--quiet", "--out", results]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(files(Path::new(results)), ["chelsea.labels.png"]);
+    let said = said(&output);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.contains("bad.jpg") && said.contains("missing.png"), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn chosen_files_and_equal_names() {
+    let out = folder("equal_names");
+    let copy = out.join("chelsea.png");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(PHOTO), &copy).unwrap();
+    let results = out.join("results");
+    let output = zegformer(&[
+        "segment",
+        PHOTO,
+        copy.to_str().unwrap(),
+        "--classes",
+        "cat; wall",
+        "--labels",
+        "--coco",
+        "--geojson",
+        "--out",
+        results.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let names =
+        ["annotations.coco.json", "chelsea-2.geojson", "chelsea-2.labels.png", "chelsea.geojson", "chelsea.labels.png"];
+    assert_eq!(files(&results), names);
+    assert_eq!(labels(&results.join("chelsea.labels.png")), labels(&results.join("chelsea-2.labels.png")));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("as chelsea-2"), "{printed}");
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let out = folder("settings");
+    for setting in [["--lambda", "1.5"], ["--threshold", "-1"], ["--resolution", "huge"], ["--temperature", "0"]] {
+        let setting = format!("{}={}", setting[0], setting[1]);
+        let output = zegformer(&["segment", PHOTO, "-c", "cat", "-o", out.to_str().unwrap(), &setting]);
+        assert_eq!(output.status.code(), Some(2), "{setting}: {}", said(&output));
+    }
+    assert!(files(&out).is_empty());
+}
+
+#[test]
+fn the_default_model_is_whole() {
+    let output = zegformer(&["bundle", "check", MODEL]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("segmenter.onnx") && printed.contains("load and run"), "{printed}");
+}
+
+#[test]
+fn damaged_and_missing_files_are_named() {
+    let copy = folder("damaged");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(MODEL);
+    let bundle = Bundle::parse(&fs::read_to_string(model.join("bundle.json")).unwrap()).unwrap();
+    for name in bundle.files.keys().map(String::as_str).chain(["bundle.json"]) {
+        fs::copy(model.join(name), copy.join(name)).unwrap();
+    }
+    let tokenizer = copy.join(&bundle.text.tokenizer);
+    let mut bytes = fs::read(&tokenizer).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&tokenizer, bytes).unwrap();
+    fs::remove_file(copy.join(&bundle.image.graph)).unwrap();
+    let output = zegformer(&["bundle", "check", copy.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let wrong: Vec<&str> = printed.lines().filter(|line| line.contains("WRONG")).collect();
+    assert_eq!(wrong.len(), 2, "{printed}");
+    assert!(wrong.iter().any(|line| line.contains(&bundle.text.tokenizer) && line.contains("SHA-256")));
+    assert!(wrong.iter().any(|line| line.contains(&bundle.image.graph)));
+}

@@ -130,8 +130,8 @@ build() {
     need_wasm_bindgen
     need wasm-opt binaryen
     say "Building the wasm module"
-    cargo_wasm build --quiet --release --lib
-    local built=target/$WASM_TARGET/release/zegformer.wasm
+    cargo_wasm build --quiet --profile web --lib
+    local built=target/$WASM_TARGET/web/zegformer.wasm
     mkdir -p target/web
     if [ ! -f target/web/zegformer_bg.wasm ] || [ $built -nt target/web/zegformer_bg.wasm ]; then
         "$TOOLS/bin/wasm-bindgen" --target web --out-dir target/web $built

@@ -11,14 +11,12 @@ use web_time::Instant;
 use crate::bundle::{Bundle, BundleError, Ensembling, Mode, Source};
 use crate::classify::{ClassVectors, ClassifyOptions, SegmentScores, SegmentView, classify, dot};
 use crate::compose::{ComposeOptions, LabelMap, OTHER, compose};
-use crate::engine::{
-    Engine, EngineChoice, EngineError, EngineInfo, EngineKind, Graph, Tensor, run_named, weights,
-};
+use crate::engine::{Engine, EngineChoice, EngineError, EngineInfo, EngineKind, Graph, Tensor, run_named, weights};
 use crate::photo::{Photo, PhotoError, Resized};
 use crate::segment::{Proposals, crops::masked_crops, position::sine};
+use crate::text::TextError;
 use crate::text::encoder::TextEncoder;
 use crate::text::prompts::{Class, parse_classes};
-use crate::text::TextError;
 
 /// The most segments that are cropped and named in [`Mode::Lite`].
 const MOST_SEGMENTS: usize = 24;
@@ -113,9 +111,7 @@ impl Options {
         unit("lambda", self.lambda)?;
         unit("threshold", self.threshold)?;
         if !self.gamma.is_finite() || !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(Error::Option(
-                "gamma must be a number and temperature a positive one".to_string(),
-            ));
+            return Err(Error::Option("gamma must be a number and temperature a positive one".to_string()));
         }
         Ok(())
     }
@@ -147,9 +143,17 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
     Start(Stage),
-    Progress { stage: Stage, done: usize, total: usize },
+    Progress {
+        stage: Stage,
+        done: usize,
+        total: usize,
+    },
     /// `cached`: the kept result was taken and nothing ran.
-    Done { stage: Stage, ms: f64, cached: bool },
+    Done {
+        stage: Stage,
+        ms: f64,
+        cached: bool,
+    },
 }
 
 /// Hears of each step and may end the run.
@@ -225,11 +229,7 @@ pub enum Error {
 
 impl Pipeline {
     /// Chooses an engine; graphs are read when they are first needed.
-    pub async fn new(
-        bundle: Bundle,
-        source: Rc<dyn Source>,
-        engine: EngineChoice,
-    ) -> Result<Pipeline, Error> {
+    pub async fn new(bundle: Bundle, source: Rc<dyn Source>, engine: EngineChoice) -> Result<Pipeline, Error> {
         let (engine, info) = Engine::choose(engine).await?;
         Ok(Pipeline {
             options: Options::of(&bundle),
@@ -324,9 +324,7 @@ impl Pipeline {
         }
         watch.done().await?;
         let crops_wanted = self.options.ensembling != Ensembling::Query && self.options.lambda > 0.0;
-        watch
-            .stage(Stage::Crops, self.kept.crops.is_some() || !crops_wanted)
-            .await?;
+        watch.stage(Stage::Crops, self.kept.crops.is_some() || !crops_wanted).await?;
         self.find_segments()?;
         if crops_wanted && self.kept.crops.is_none() {
             self.run_crops(&mut watch).await?;
@@ -357,7 +355,7 @@ impl Pipeline {
     async fn run_segmenter(&mut self) -> Result<(), Error> {
         let pixels = &self.bundle.pixels;
         let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
-        let resized = photo.resize(pixels.resolutions[&self.options.resolution])?;
+        let resized = photo.resize(pixels.resolutions[&self.options.resolution]);
         let input = resized.normalise(pixels.mean, pixels.std, pixels.stride);
         if self.segmenter.is_none() {
             let file = &self.bundle.segmenter.graph;
@@ -370,13 +368,9 @@ impl Pipeline {
         let mut inputs = vec![("pixels", &input)];
         inputs.extend(position.as_ref().map(|position| ("position", position)));
         let graph = self.segmenter.as_deref_mut().ok_or(Error::NoPhoto)?;
-        let outputs = run_named(
-            graph,
-            &inputs,
-            ["mask_logits", "segment_embeddings", "background_logits"],
-        )
-        .await
-        .map_err(|error| in_graph(&self.bundle.segmenter.graph, error))?;
+        let outputs = run_named(graph, &inputs, ["mask_logits", "segment_embeddings", "background_logits"])
+            .await
+            .map_err(|error| in_graph(&self.bundle.segmenter.graph, error))?;
         self.kept.proposals = Some(Proposals::new(
             outputs,
             self.bundle.segmenter.mask_stride,
@@ -392,10 +386,7 @@ impl Pipeline {
     }
 
     async fn run_text(&mut self) -> Result<(), Error> {
-        let vectors = self
-            .text
-            .embed(&self.classes, &self.bundle, &*self.source, &self.engine)
-            .await?;
+        let vectors = self.text.embed(&self.classes, &self.bundle, &*self.source, &self.engine).await?;
         let mut distractors = ClassVectors::default();
         if let Some(other) = &self.bundle.other {
             let names: Vec<Class> = other
@@ -404,10 +395,7 @@ impl Pipeline {
                 .filter(|name| !self.classes.iter().any(|class| class.has_name(name)))
                 .map(|name| Class::plain(name))
                 .collect();
-            let all = self
-                .text
-                .embed(&names, &self.bundle, &*self.source, &self.engine)
-                .await?;
+            let all = self.text.embed(&names, &self.bundle, &*self.source, &self.engine).await?;
             // A distractor that means the same as a typed class would take its pixels away.
             let near = |row: &[f32]| vectors.query.iter().any(|typed| dot(typed, row) > other.near);
             for (query, image) in all.query.into_iter().zip(all.image) {
@@ -453,8 +441,7 @@ impl Pipeline {
         let branch = &self.bundle.image;
         let pixels = resized.normalise(branch.mean, branch.std, self.bundle.pixels.stride);
         if self.image.is_none() {
-            self.image =
-                Some(load_graph(&self.engine, &self.bundle, &*self.source, &branch.graph).await?);
+            self.image = Some(load_graph(&self.engine, &self.bundle, &*self.source, &branch.graph).await?);
         }
         let graph = self.image.as_deref_mut().ok_or(Error::NoPhoto)?;
         let queries: Vec<usize> = segments.iter().map(|segment| segment.query).collect();
@@ -485,25 +472,13 @@ impl Pipeline {
     }
 
     fn seen(&self) -> Vec<bool> {
-        self.classes
-            .iter()
-            .map(|class| {
-                self.bundle
-                    .classify
-                    .seen
-                    .iter()
-                    .any(|name| class.has_name(name))
-            })
-            .collect()
+        self.classes.iter().map(|class| self.bundle.classify.seen.iter().any(|name| class.has_name(name))).collect()
     }
 
     fn classify(&self, crops_wanted: bool) -> Result<Vec<SegmentScores>, Error> {
-        let (Some(proposals), Some(segments), Some(vectors), Some(distractors)) = (
-            &self.kept.proposals,
-            &self.kept.segments,
-            &self.kept.vectors,
-            &self.kept.distractors,
-        ) else {
+        let (Some(proposals), Some(segments), Some(vectors), Some(distractors)) =
+            (&self.kept.proposals, &self.kept.segments, &self.kept.vectors, &self.kept.distractors)
+        else {
             return Err(Error::NoPhoto);
         };
         let crops = self.kept.crops.as_ref().filter(|_| crops_wanted);
@@ -542,12 +517,7 @@ impl Pipeline {
         Ok(compose(proposals, scores, self.classes.len(), size, &options))
     }
 
-    fn result(
-        &self,
-        map: LabelMap,
-        scores: Vec<SegmentScores>,
-        stages: Vec<(Stage, f64)>,
-    ) -> Segmentation {
+    fn result(&self, map: LabelMap, scores: Vec<SegmentScores>, stages: Vec<(Stage, f64)>) -> Segmentation {
         let mut counts = [0usize; 256];
         for &label in &map.labels {
             counts[label as usize] += 1;
@@ -557,22 +527,13 @@ impl Pipeline {
             .classes
             .iter()
             .enumerate()
-            .map(|(at, class)| ClassResult {
-                name: class.name.clone(),
-                share: share(at),
-            })
+            .map(|(at, class)| ClassResult { name: class.name.clone(), share: share(at) })
             .collect();
         let segments = self.kept.segments.iter().flatten().zip(scores);
         Segmentation {
             classes,
             other: share(OTHER as usize),
-            segments: segments
-                .map(|(&shape, scores)| Segment {
-                    shape,
-                    class: best_class(&scores),
-                    scores,
-                })
-                .collect(),
+            segments: segments.map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect(),
             map,
             stages,
         }
@@ -581,21 +542,13 @@ impl Pipeline {
 
 /// The typed class with the best fused score, unless a distractor beats it.
 fn best_class(scores: &SegmentScores) -> Option<usize> {
-    let (best, score) = scores
-        .fused
-        .iter()
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(b.1))?;
+    let (best, score) = scores.fused.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
     let beaten = scores.distractors.iter().any(|other| other > score);
     (!beaten).then_some(best)
 }
 
 fn shape(query: usize, covers: &[bool], width: usize) -> Shape {
-    let mut shape = Shape {
-        query,
-        area: 0,
-        bounds: [usize::MAX, usize::MAX, 0, 0],
-    };
+    let mut shape = Shape { query, area: 0, bounds: [usize::MAX, usize::MAX, 0, 0] };
     for (y, row) in covers.chunks_exact(width).enumerate() {
         for (x, _) in row.iter().enumerate().filter(|&(_, &covered)| covered) {
             let [x0, y0, x1, y1] = shape.bounds;

@@ -92,7 +92,7 @@ fn short_side_rule_of_detectron2() {
 #[test]
 fn padding_is_the_mean_colour() {
     let photo = Photo::decode(&encoded(50, 40, ImageFormat::Png)).expect("a photo");
-    let resized = photo.resize(Resolution { short: 40, long: 80 }).expect("a size");
+    let resized = photo.resize(Resolution { short: 40, long: 80 });
     let tensor = resized.normalise([10.0, 20.0, 30.0], [2.0, 4.0, 5.0], 32);
     assert_eq!(tensor.shape(), [1, 3, 64, 64]);
     assert_eq!(tensor.data()[63], 0.0);

@@ -1,12 +1,15 @@
 //! From the bytes of an upload to pixels, and from pixels to what the graphs take.
 
+mod resize;
+
 use std::io::Cursor;
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::bundle::Resolution;
 use crate::engine::Tensor;
+
+use resize::bilinear;
 
 /// Longest side, in pixels, at which a photo is kept and labelled; a larger one is made smaller when decoded.
 pub const MAX_SIDE: u32 = 4096;
@@ -38,8 +41,6 @@ pub enum PhotoError {
     TooLarge,
     #[error("the image has no pixels")]
     NoPixels,
-    #[error("the image could not be resized: {0}")]
-    Resize(String),
 }
 
 impl Photo {
@@ -52,13 +53,7 @@ impl Photo {
             .with_guessed_format()
             .map_err(|error| PhotoError::Damaged(error.to_string()))?;
         match reader.format() {
-            Some(
-                ImageFormat::Jpeg
-                | ImageFormat::Png
-                | ImageFormat::WebP
-                | ImageFormat::Gif
-                | ImageFormat::Bmp,
-            ) => {}
+            Some(ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp) => {}
             _ => return Err(PhotoError::UnknownFormat),
         }
         let mut limits = Limits::default();
@@ -74,11 +69,7 @@ impl Photo {
         let mut image = DynamicImage::from_decoder(decoder).map_err(PhotoError::from_image)?;
         image.apply_orientation(orientation);
         let rgba = image.into_rgba8();
-        let photo = Photo {
-            width: rgba.width() as usize,
-            height: rgba.height() as usize,
-            rgba: rgba.into_raw(),
-        };
+        let photo = Photo { width: rgba.width() as usize, height: rgba.height() as usize, rgba: rgba.into_raw() };
         photo.within_max_side()
     }
 
@@ -98,7 +89,7 @@ impl Photo {
         if (width, height) == (self.width, self.height) {
             return Ok(self);
         }
-        let rgba = bilinear(self.rgba, (self.width, self.height), (width, height), PixelType::U8x4)?;
+        let rgba = bilinear::<4>(&self.rgba, (self.width, self.height), (width, height));
         Ok(Photo { width, height, rgba })
     }
 
@@ -116,7 +107,7 @@ impl Photo {
     }
 
     /// The photo at a resolution, RGB, transparent parts on white.
-    pub fn resize(&self, resolution: Resolution) -> Result<Resized, PhotoError> {
+    pub fn resize(&self, resolution: Resolution) -> Resized {
         let (width, height) = resized(self.width, self.height, resolution.short, resolution.long);
         let on_white = |value: u8, alpha: u8| {
             let (value, alpha) = (u32::from(value), u32::from(alpha));
@@ -127,8 +118,8 @@ impl Photo {
             .chunks_exact(4)
             .flat_map(|p| [on_white(p[0], p[3]), on_white(p[1], p[3]), on_white(p[2], p[3])])
             .collect();
-        let rgb = bilinear(rgb, (self.width, self.height), (width, height), PixelType::U8x3)?;
-        Ok(Resized { width, height, rgb })
+        let rgb = bilinear::<3>(&rgb, (self.width, self.height), (width, height));
+        Resized { width, height, rgb }
     }
 }
 
@@ -163,8 +154,7 @@ impl Resized {
             for x in 0..self.width {
                 for channel in 0..3 {
                     let value = f32::from(self.rgb[(y * self.width + x) * 3 + channel]);
-                    data[channel * plane + y * padded_width + x] =
-                        (value - mean[channel]) / std[channel];
+                    data[channel * plane + y * padded_width + x] = (value - mean[channel]) / std[channel];
                 }
             }
         }
@@ -176,37 +166,10 @@ impl Resized {
 /// (detectron2's ResizeShortestEdge: sides rounded half up). With `short = usize::MAX` a small photo is kept as it is.
 pub fn resized(width: usize, height: usize, short: usize, long: usize) -> (usize, usize) {
     let (small, big) = (width.min(height) as f64, width.max(height) as f64);
-    let mut scale = if short == usize::MAX {
-        1.0
-    } else {
-        short as f64 / small
-    };
+    let mut scale = if short == usize::MAX { 1.0 } else { short as f64 / small };
     if big * scale > long as f64 {
         scale = long as f64 / big;
     }
     let side = |side: usize| ((side as f64 * scale + 0.5) as usize).max(1);
     (side(width), side(height))
-}
-
-/// Pillow's bilinear resize: a triangle filter, widened when the photo gets smaller, each pass rounded to bytes.
-fn bilinear(
-    pixels: Vec<u8>,
-    from: (usize, usize),
-    to: (usize, usize),
-    kind: PixelType,
-) -> Result<Vec<u8>, PhotoError> {
-    if from == to {
-        return Ok(pixels);
-    }
-    let failed = |error: &dyn std::fmt::Display| PhotoError::Resize(error.to_string());
-    let source = Image::from_vec_u8(from.0 as u32, from.1 as u32, pixels, kind)
-        .map_err(|error| failed(&error))?;
-    let mut target = Image::new(to.0 as u32, to.1 as u32, kind);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .use_alpha(false);
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .map_err(|error| failed(&error))?;
-    Ok(target.into_vec())
 }

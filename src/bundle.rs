@@ -265,11 +265,7 @@ pub enum BundleError {
     #[error("{file} could not be read: {reason}")]
     Read { file: String, reason: String },
     #[error("{file} has {found} bytes, but bundle.json says {wanted}; download the model again")]
-    Size {
-        file: String,
-        found: u64,
-        wanted: u64,
-    },
+    Size { file: String, found: u64, wanted: u64 },
     #[error("{file} is damaged (its SHA-256 differs from bundle.json); download the model again")]
     Hash { file: String },
     #[error("{file}: {reason}")]
@@ -282,8 +278,7 @@ impl Bundle {
     /// # Errors
     /// An unknown or missing field, a value out of range, a file that is used but not listed: each names the field.
     pub fn parse(json: &str) -> Result<Bundle, BundleError> {
-        let bundle: Bundle =
-            serde_json::from_str(json).map_err(|error| BundleError::Parse(error.to_string()))?;
+        let bundle: Bundle = serde_json::from_str(json).map_err(|error| BundleError::Parse(error.to_string()))?;
         bundle.validate()?;
         Ok(bundle)
     }
@@ -293,10 +288,7 @@ impl Bundle {
             if ok {
                 return Ok(());
             }
-            Err(BundleError::Field {
-                field,
-                reason: reason.to_string(),
-            })
+            Err(BundleError::Field { field, reason: reason.to_string() })
         };
         field(
             self.format == FORMAT,
@@ -306,11 +298,7 @@ impl Bundle {
         let within = |value: usize, most: usize| (1..=most).contains(&value);
         field(within(self.embedding, 8192), "embedding", "must be 1 to 8192")?;
         field(within(self.pixels.stride, 256), "pixels.stride", "must be 1 to 256")?;
-        field(
-            self.pixels.std.iter().all(|&std| std > 0.0),
-            "pixels.std",
-            "must be positive",
-        )?;
+        field(self.pixels.std.iter().all(|&std| std > 0.0), "pixels.std", "must be positive")?;
         field(
             self.pixels.resolutions.contains_key(&self.pixels.default),
             "pixels.default",
@@ -324,11 +312,7 @@ impl Bundle {
             "pixels.resolutions",
             "need 1 <= short <= long <= 8192",
         )?;
-        field(
-            within(self.segmenter.queries, MAX_QUERIES),
-            "segmenter.queries",
-            "must be 1 to 1024",
-        )?;
+        field(within(self.segmenter.queries, MAX_QUERIES), "segmenter.queries", "must be 1 to 1024")?;
         field(
             within(self.segmenter.mask_stride, self.pixels.stride)
                 && self.pixels.stride % self.segmenter.mask_stride == 0,
@@ -349,33 +333,18 @@ impl Bundle {
         }
         field(within(self.image.crop, 1024), "image.crop", "must be 1 to 1024")?;
         field(within(self.image.batch, 256), "image.batch", "must be 1 to 256")?;
-        field(
-            self.image.std.iter().all(|&std| std > 0.0),
-            "image.std",
-            "must be positive",
-        )?;
+        field(self.image.std.iter().all(|&std| std > 0.0), "image.std", "must be positive")?;
         field((2..=4096).contains(&self.text.context), "text.context", "must be 2 to 4096")?;
         field(within(self.text.width, 8192), "text.width", "must be 1 to 8192")?;
-        field(
-            self.text.position.rows >= self.text.context,
-            "text.position.rows",
-            "must be at least text.context",
-        )?;
-        for (list, name) in [
-            (&self.templates.query, "templates.query"),
-            (&self.templates.image, "templates.image"),
-        ] {
+        field(self.text.position.rows >= self.text.context, "text.position.rows", "must be at least text.context")?;
+        for (list, name) in [(&self.templates.query, "templates.query"), (&self.templates.image, "templates.image")] {
             field(
                 !list.is_empty() && list.iter().all(|template| template.contains("{}")),
                 name,
                 "needs at least one template, each with {} for the name",
             )?;
         }
-        field(
-            (0.0..=1.0).contains(&self.classify.lambda),
-            "classify.lambda",
-            "must be 0 to 1",
-        )?;
+        field((0.0..=1.0).contains(&self.classify.lambda), "classify.lambda", "must be 0 to 1")?;
         field(
             self.classify.temperature > 0.0 && self.classify.temperature.is_finite(),
             "classify.temperature",
@@ -411,24 +380,15 @@ impl Bundle {
 
     /// Reads the file `name` and checks it against the declared size and hash.
     pub async fn read(&self, source: &dyn Source, name: &str) -> Result<Vec<u8>, BundleError> {
-        let entry = self
-            .files
-            .get(name)
-            .ok_or_else(|| BundleError::Unlisted(name.to_string()))?;
+        let entry = self.files.get(name).ok_or_else(|| BundleError::Unlisted(name.to_string()))?;
         let bytes = source.read(name).await?;
         if bytes.len() as u64 != entry.bytes {
-            return Err(BundleError::Size {
-                file: name.to_string(),
-                found: bytes.len() as u64,
-                wanted: entry.bytes,
-            });
+            return Err(BundleError::Size { file: name.to_string(), found: bytes.len() as u64, wanted: entry.bytes });
         }
         let digest = Sha256::digest(&bytes);
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         if hex != entry.sha256 {
-            return Err(BundleError::Hash {
-                file: name.to_string(),
-            });
+            return Err(BundleError::Hash { file: name.to_string() });
         }
         Ok(bytes)
     }
@@ -438,7 +398,5 @@ impl Bundle {
 fn plain_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('.')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }

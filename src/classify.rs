@@ -63,19 +63,14 @@ pub fn classify(
         .iter()
         .map(|segment| {
             let probabilities = |embedding: &[f32], typed: &[Vec<f32>], others: &[Vec<f32>]| {
-                let mut logits: Vec<f32> = typed
-                    .iter()
-                    .chain(others)
-                    .map(|row| options.temperature * dot(embedding, row))
-                    .collect();
+                let mut logits: Vec<f32> =
+                    typed.iter().chain(others).map(|row| options.temperature * dot(embedding, row)).collect();
                 logits.push(segment.background_logit);
                 softmax(&mut logits);
                 logits
             };
             let p = probabilities(segment.embedding, &names.query, &distractors.query);
-            let c = segment
-                .crop
-                .map(|crop| probabilities(crop, &names.image, &distractors.image));
+            let c = segment.crop.map(|crop| probabilities(crop, &names.image, &distractors.image));
             let mut fused = match &c {
                 Some(c) => fuse(&p, c, count, options),
                 None => p.clone(),
@@ -113,13 +108,7 @@ fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f3
             p.iter()
                 .zip(c)
                 .enumerate()
-                .map(|(at, (&p, &c))| {
-                    if is_seen(at) {
-                        p.powf(lambda) * mean.powf(1.0 - lambda)
-                    } else {
-                        unseen(p, c)
-                    }
-                })
+                .map(|(at, (&p, &c))| if is_seen(at) { p.powf(lambda) * mean.powf(1.0 - lambda) } else { unseen(p, c) })
                 .collect()
         }
     }
@@ -146,12 +135,7 @@ mod tests {
     use super::*;
 
     fn options(ensembling: Ensembling, seen: Vec<bool>) -> ClassifyOptions {
-        ClassifyOptions {
-            temperature: 1.0,
-            lambda: 2.0 / 3.0,
-            ensembling,
-            seen,
-        }
+        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, seen }
     }
 
     #[test]
@@ -176,22 +160,9 @@ mod tests {
     #[test]
     fn background_takes_its_share() {
         let row = vec![1.0, 0.0];
-        let names = ClassVectors {
-            query: vec![row.clone()],
-            image: vec![row.clone()],
-        };
-        let view = SegmentView {
-            query: 0,
-            embedding: &row,
-            background_logit: 1.0,
-            crop: None,
-        };
-        let scores = classify(
-            &[view],
-            &names,
-            &ClassVectors::default(),
-            &options(Ensembling::All, vec![false]),
-        );
+        let names = ClassVectors { query: vec![row.clone()], image: vec![row.clone()] };
+        let view = SegmentView { query: 0, embedding: &row, background_logit: 1.0, crop: None };
+        let scores = classify(&[view], &names, &ClassVectors::default(), &options(Ensembling::All, vec![false]));
         assert!((scores[0].fused[0] - 0.5).abs() < 1e-6);
         assert!((scores[0].background - 0.5).abs() < 1e-6);
     }

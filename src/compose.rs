@@ -51,16 +51,10 @@ pub fn compose(
     let votes = Votes::new(proposals, scores, classes, scale);
     let cell = proposals.mask_stride / scale;
     let limit = |content: usize, grid: usize| content.div_ceil(cell).clamp(1, grid);
-    let columns = Taps::new(
-        width,
-        proposals.content.0 as f32 / cell as f32,
-        limit(proposals.content.0, votes.columns.0.len()),
-    );
-    let rows = Taps::new(
-        height,
-        proposals.content.1 as f32 / cell as f32,
-        limit(proposals.content.1, votes.rows.0.len()),
-    );
+    let columns =
+        Taps::new(width, proposals.content.0 as f32 / cell as f32, limit(proposals.content.0, votes.columns.0.len()));
+    let rows =
+        Taps::new(height, proposals.content.1 as f32 / cell as f32, limit(proposals.content.1, votes.rows.0.len()));
 
     let mut map = LabelMap {
         width,
@@ -127,12 +121,7 @@ struct Votes<'a> {
 }
 
 impl<'a> Votes<'a> {
-    fn new(
-        proposals: &'a Proposals,
-        segments: &'a [SegmentScores],
-        classes: usize,
-        scale: usize,
-    ) -> Votes<'a> {
+    fn new(proposals: &'a Proposals, segments: &'a [SegmentScores], classes: usize, scale: usize) -> Votes<'a> {
         let (w, h) = proposals.grid();
         Votes {
             proposals,
@@ -157,9 +146,7 @@ impl<'a> Votes<'a> {
             for (x, value) in line.iter_mut().enumerate() {
                 *value = row.blend(mask[row.low * grid_width + x], mask[row.high * grid_width + x]);
             }
-            let all = segment.fused.iter().sum::<f32>()
-                + segment.distractors.iter().sum::<f32>()
-                + segment.background;
+            let all = segment.fused.iter().sum::<f32>() + segment.distractors.iter().sum::<f32>() + segment.background;
             for (x, column) in self.columns.0.iter().enumerate() {
                 let logit = column.blend(line[column.low], line[column.high]);
                 // exp(-12) is below what a confidence of 8 bits can show.
@@ -179,9 +166,7 @@ impl<'a> Votes<'a> {
             }
         }
         if self.distractors > 0 {
-            for (cell, others) in votes
-                .chunks_exact_mut(self.channels)
-                .zip(distractors.chunks_exact(self.distractors))
+            for (cell, others) in votes.chunks_exact_mut(self.channels).zip(distractors.chunks_exact(self.distractors))
             {
                 cell[self.classes] = others.iter().copied().fold(0.0, f32::max);
             }
@@ -207,11 +192,7 @@ impl KeptRows {
             }
         }
         if self.high.0 != Some(row.high) {
-            let values = if row.high == row.low {
-                self.low.1.clone()
-            } else {
-                votes.row(row.high)
-            };
+            let values = if row.high == row.low { self.low.1.clone() } else { votes.row(row.high) };
             self.high = (Some(row.high), values);
         }
     }

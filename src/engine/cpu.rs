@@ -21,9 +21,7 @@ impl CpuGraph {
     /// # Errors
     /// [`EngineError::Cpu`] with rten's message (it names the node) for an operator that rten does not know.
     pub fn load(model: ModelProto) -> Result<CpuGraph, EngineError> {
-        let bytes = model
-            .write_to_bytes()
-            .map_err(|error| EngineError::Parse(error.to_string()))?;
+        let bytes = model.write_to_bytes().map_err(|error| EngineError::Parse(error.to_string()))?;
         drop(model);
         let model = ModelOptions::with_all_ops()
             .prepack_weights(true)
@@ -40,20 +38,13 @@ impl CpuGraph {
         };
         let inputs = named(model.input_ids());
         let outputs = named(model.output_ids());
-        Ok(CpuGraph {
-            model,
-            inputs,
-            outputs,
-        })
+        Ok(CpuGraph { model, inputs, outputs })
     }
 }
 
 #[async_trait(?Send)]
 impl Graph for CpuGraph {
-    async fn run(
-        &mut self,
-        inputs: &[(&str, &Tensor)],
-    ) -> Result<Vec<(String, Tensor)>, EngineError> {
+    async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
         for (name, _) in inputs {
             if !self.inputs.iter().any(|(known, _)| known == name) {
                 return Err(EngineError::UnknownInput((*name).to_string()));
@@ -69,10 +60,7 @@ impl Graph for CpuGraph {
             values.push((*id, view.into()));
         }
         let ids: Vec<NodeId> = self.outputs.iter().map(|&(_, id)| id).collect();
-        let results = self
-            .model
-            .run(values, &ids, None)
-            .map_err(|error| EngineError::Cpu(error.to_string()))?;
+        let results = self.model.run(values, &ids, None).map_err(|error| EngineError::Cpu(error.to_string()))?;
         self.outputs
             .iter()
             .zip(results)
@@ -81,9 +69,7 @@ impl Graph for CpuGraph {
                     let shape = tensor.shape().to_vec();
                     Ok((name.clone(), Tensor::new(shape, tensor.into_data())?))
                 }
-                _ => Err(EngineError::Cpu(format!(
-                    "output \"{name}\" is not a float tensor"
-                ))),
+                _ => Err(EngineError::Cpu(format!("output \"{name}\" is not a float tensor"))),
             })
             .collect()
     }

@@ -6,8 +6,8 @@
 //! A graph file stores its weights as f16 or int8; [`weights::widen`] turns them into f32 before either engine sees them.
 
 pub mod cpu;
-pub mod weights;
 pub mod webgpu;
+pub mod weights;
 
 use async_trait::async_trait;
 pub use wonnx::onnx::ModelProto;
@@ -27,10 +27,7 @@ impl Tensor {
     pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Result<Tensor, EngineError> {
         let shape = shape.into();
         if element_count(&shape) != Some(data.len()) {
-            return Err(EngineError::Shape(format!(
-                "{} values do not fill a tensor of shape {shape:?}",
-                data.len()
-            )));
+            return Err(EngineError::Shape(format!("{} values do not fill a tensor of shape {shape:?}", data.len())));
         }
         Ok(Tensor { shape, data })
     }
@@ -61,9 +58,7 @@ impl Tensor {
 
 /// The product of `shape`, or `None` where it overflows.
 pub fn element_count(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |n, &side| n.checked_mul(side))
+    shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side))
 }
 
 /// Which engine runs the graphs.
@@ -114,8 +109,7 @@ pub trait Graph {
     /// # Errors
     /// A missing or surplus input, a shape that does not fit, an operator that fails, a shader that does not compile,
     /// a lost device. After [`EngineError::DeviceLost`] the graph is unusable; load it on the other engine.
-    async fn run(&mut self, inputs: &[(&str, &Tensor)])
-    -> Result<Vec<(String, Tensor)>, EngineError>;
+    async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError>;
 }
 
 /// A chosen engine, ready to load graphs.
@@ -137,11 +131,7 @@ pub struct EngineInfo {
 impl Engine {
     /// Chooses an engine. Only an explicit `WebGpu` can fail; `Auto` falls back to the CPU and says why.
     pub async fn choose(choice: EngineChoice) -> Result<(Engine, EngineInfo), EngineError> {
-        let on_cpu = |reason: String| EngineInfo {
-            kind: EngineKind::Cpu,
-            adapter: "CPU".to_string(),
-            reason,
-        };
+        let on_cpu = |reason: String| EngineInfo { kind: EngineKind::Cpu, adapter: "CPU".to_string(), reason };
         if choice == EngineChoice::Cpu {
             return Ok((Engine::Cpu, on_cpu("The CPU was asked for.".to_string())));
         }
@@ -162,11 +152,7 @@ impl Engine {
         } else {
             "WebGPU was asked for.".to_string()
         };
-        let info = EngineInfo {
-            kind: EngineKind::WebGpu,
-            adapter,
-            reason,
-        };
+        let info = EngineInfo { kind: EngineKind::WebGpu, adapter, reason };
         Ok((Engine::WebGpu(device), info))
     }
 
@@ -194,9 +180,7 @@ pub async fn run_named<const N: usize>(
             .ok_or_else(|| EngineError::MissingOutput(name.to_string()))?;
         taken.push(results.swap_remove(at).1);
     }
-    taken
-        .try_into()
-        .map_err(|_| EngineError::MissingOutput(outputs.join(", ")))
+    taken.try_into().map_err(|_| EngineError::MissingOutput(outputs.join(", ")))
 }
 
 /// What can go wrong while loading or running a graph.
@@ -218,11 +202,7 @@ pub enum EngineError {
     #[error("the graph has no output called \"{0}\"")]
     MissingOutput(String),
     #[error("operator {operator} (node \"{node}\") is not supported: {reason}")]
-    Unsupported {
-        operator: String,
-        node: String,
-        reason: String,
-    },
+    Unsupported { operator: String, node: String, reason: String },
     #[error("the CPU engine failed: {0}")]
     Cpu(String),
     #[error("no usable WebGPU adapter: {0}")]

@@ -21,8 +21,7 @@ use super::{EngineError, element_count};
 /// # Errors
 /// [`EngineError::Parse`] if `bytes` is not an ONNX model.
 pub fn parse(bytes: &[u8]) -> Result<(ModelProto, Vec<String>), EngineError> {
-    let model = ModelProto::parse_from_bytes(bytes)
-        .map_err(|error| EngineError::Parse(error.to_string()))?;
+    let model = ModelProto::parse_from_bytes(bytes).map_err(|error| EngineError::Parse(error.to_string()))?;
     if model.get_graph().get_output().is_empty() {
         return Err(EngineError::Parse("it has no outputs".to_string()));
     }
@@ -41,10 +40,7 @@ pub fn parse(bytes: &[u8]) -> Result<(ModelProto, Vec<String>), EngineError> {
 ///
 /// # Errors
 /// [`EngineError::Weight`] names the weight and says what is wrong with it.
-pub fn widen(
-    mut model: ModelProto,
-    files: &HashMap<String, Vec<u8>>,
-) -> Result<ModelProto, EngineError> {
+pub fn widen(mut model: ModelProto, files: &HashMap<String, Vec<u8>>) -> Result<ModelProto, EngineError> {
     let graph = model.mut_graph();
     let mut stored: HashMap<String, TensorProto> = HashMap::new();
     for mut tensor in std::mem::take(&mut graph.initializer) {
@@ -81,10 +77,7 @@ pub fn widen(
     rest.sort_by(|a, b| a.get_name().cmp(b.get_name()));
     for tensor in &rest {
         if tensor.get_data_type() == TensorProto_DataType::FLOAT16 as i32 {
-            return Err(weight_error(
-                tensor.get_name(),
-                "an f16 weight must be followed by Cast to FLOAT",
-            ));
+            return Err(weight_error(tensor.get_name(), "an f16 weight must be followed by Cast to FLOAT"));
         }
     }
     widened.append(&mut rest);
@@ -94,15 +87,8 @@ pub fn widen(
 }
 
 /// The f32 values of `node`'s output if it is a Cast of an f16 weight or a DequantizeLinear of an int8 weight.
-fn folded_weight(
-    node: &NodeProto,
-    stored: &HashMap<String, TensorProto>,
-) -> Result<Option<Vec<f32>>, EngineError> {
-    let weight = |at: usize| {
-        node.get_input()
-            .get(at)
-            .and_then(|name| stored.get(name.as_str()))
-    };
+fn folded_weight(node: &NodeProto, stored: &HashMap<String, TensorProto>) -> Result<Option<Vec<f32>>, EngineError> {
+    let weight = |at: usize| node.get_input().get(at).and_then(|name| stored.get(name.as_str()));
     match node.get_op_type() {
         "Cast" => match weight(0) {
             Some(tensor) if tensor.get_data_type() == TensorProto_DataType::FLOAT16 as i32 => {
@@ -148,20 +134,13 @@ fn dequantize(
         1 => 1,
         n if dims.get(axis as usize) == Some(&n) => n,
         n => {
-            return Err(weight_error(
-                name,
-                &format!("{n} scales do not fit axis {axis} of shape {dims:?}"),
-            ));
+            return Err(weight_error(name, &format!("{n} scales do not fit axis {axis} of shape {dims:?}")));
         }
     };
     if !zeros.is_empty() && zeros.len() != scales.len() {
         return Err(weight_error(name, "zero points and scales differ in number"));
     }
-    let inner: usize = if channels == 1 {
-        values.len().max(1)
-    } else {
-        dims[axis as usize + 1..].iter().product()
-    };
+    let inner: usize = if channels == 1 { values.len().max(1) } else { dims[axis as usize + 1..].iter().product() };
     Ok(values
         .iter()
         .enumerate()
@@ -181,14 +160,9 @@ struct ExternalPlace {
 }
 
 impl ExternalPlace {
-    fn read<'a>(
-        &self,
-        files: &'a HashMap<String, Vec<u8>>,
-        weight: &str,
-    ) -> Result<&'a [u8], EngineError> {
-        let file = files
-            .get(&self.file)
-            .ok_or_else(|| weight_error(weight, &format!("its file {} is missing", self.file)))?;
+    fn read<'a>(&self, files: &'a HashMap<String, Vec<u8>>, weight: &str) -> Result<&'a [u8], EngineError> {
+        let file =
+            files.get(&self.file).ok_or_else(|| weight_error(weight, &format!("its file {} is missing", self.file)))?;
         let end = match self.length {
             Some(length) => self.offset.checked_add(length),
             None => Some(file.len()),
@@ -202,17 +176,13 @@ fn external_place(tensor: &TensorProto) -> Result<Option<ExternalPlace>, EngineE
     if tensor.get_data_location() != TensorProto_DataLocation::EXTERNAL {
         return Ok(None);
     }
-    let mut place = ExternalPlace {
-        file: String::new(),
-        offset: 0,
-        length: None,
-    };
+    let mut place = ExternalPlace { file: String::new(), offset: 0, length: None };
     for entry in tensor.get_external_data() {
         let value = entry.get_value();
         let number = || {
-            value.parse::<usize>().map_err(|_| {
-                weight_error(tensor.get_name(), &format!("\"{value}\" is not a position"))
-            })
+            value
+                .parse::<usize>()
+                .map_err(|_| weight_error(tensor.get_name(), &format!("\"{value}\" is not a position")))
         };
         match entry.get_key() {
             "location" => place.file = value.to_string(),
@@ -250,24 +220,14 @@ fn f32_values(tensor: &TensorProto) -> Result<Vec<f32>, EngineError> {
     if !tensor.get_float_data().is_empty() {
         return Ok(tensor.get_float_data().to_vec());
     }
-    Ok(raw(tensor, 4)?
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect())
+    Ok(raw(tensor, 4)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 fn f16_values(tensor: &TensorProto) -> Result<Vec<f32>, EngineError> {
     if !tensor.get_int32_data().is_empty() {
-        return Ok(tensor
-            .get_int32_data()
-            .iter()
-            .map(|&bits| f16::from_bits(bits as u16).to_f32())
-            .collect());
+        return Ok(tensor.get_int32_data().iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect());
     }
-    Ok(raw(tensor, 2)?
-        .chunks_exact(2)
-        .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
-        .collect())
+    Ok(raw(tensor, 2)?.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
 }
 
 fn int8_values(tensor: &TensorProto) -> Result<Vec<i8>, EngineError> {
@@ -288,8 +248,5 @@ fn f32_initializer(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
 }
 
 fn weight_error(name: &str, reason: &str) -> EngineError {
-    EngineError::Weight {
-        name: name.to_string(),
-        reason: reason.to_string(),
-    }
+    EngineError::Weight { name: name.to_string(), reason: reason.to_string() }
 }

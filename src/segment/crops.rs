@@ -23,20 +23,14 @@ pub fn masked_crops(proposals: &Proposals, queries: &[usize], pixels: &Tensor, s
     let mut masked = vec![0.0f32; 3 * height * width];
     for (at, &query) in queries.iter().enumerate() {
         let mask = binary_mask(proposals, query, width, height);
-        for (plane, source) in masked
-            .chunks_exact_mut(height * width)
-            .zip(pixels.data().chunks_exact(height * width))
-        {
+        for (plane, source) in masked.chunks_exact_mut(height * width).zip(pixels.data().chunks_exact(height * width)) {
             for ((target, &value), &covered) in plane.iter_mut().zip(source).zip(&mask) {
                 *target = if covered { value } else { 0.0 };
             }
         }
         let region = bounds(&mask, width, height);
         let target = &mut crops.data_mut()[at * 3 * side * side..(at + 1) * 3 * side * side];
-        for (plane, out) in masked
-            .chunks_exact(height * width)
-            .zip(target.chunks_exact_mut(side * side))
-        {
+        for (plane, out) in masked.chunks_exact(height * width).zip(target.chunks_exact_mut(side * side)) {
             roi_align(plane, width, height, region, side, out);
         }
     }
@@ -56,12 +50,7 @@ fn binary_mask(proposals: &Proposals, query: usize, width: usize, height: usize)
         for (x, value) in line.iter_mut().enumerate() {
             *value = row.blend(mask[low + x], mask[high + x]);
         }
-        covered.extend(
-            columns
-                .0
-                .iter()
-                .map(|column| column.blend(line[column.low], line[column.high]) > 0.0),
-        );
+        covered.extend(columns.0.iter().map(|column| column.blend(line[column.low], line[column.high]) > 0.0));
     }
     covered
 }
@@ -80,12 +69,7 @@ fn bounds(mask: &[bool], width: usize, height: usize) -> Region {
     if x0 >= x1 || y0 >= y1 {
         (x0, y0, x1, y1) = (0, 0, width, height);
     }
-    Region {
-        x0: x0 as f32,
-        y0: y0 as f32,
-        x1: x1 as f32,
-        y1: y1 as f32,
-    }
+    Region { x0: x0 as f32, y0: y0 as f32, x1: x1 as f32, y1: y1 as f32 }
 }
 
 /// RoIAlign of one plane with `aligned = True` and adaptive sampling (ceil(box / side) samples a bin and axis, averaged),
@@ -119,9 +103,7 @@ fn axis_samples(start: f32, end: f32, limit: usize, side: usize) -> Vec<Vec<(usi
         .map(|index| {
             let mut taps: Vec<(usize, f32)> = Vec::with_capacity(2 * samples);
             for sample in 0..samples {
-                let at = start - 0.5
-                    + index as f32 * bin
-                    + (sample as f32 + 0.5) * bin / samples as f32;
+                let at = start - 0.5 + index as f32 * bin + (sample as f32 + 0.5) * bin / samples as f32;
                 // torchvision: samples farther than one pixel outside count as 0.
                 if at < -1.0 || at > limit as f32 {
                     continue;

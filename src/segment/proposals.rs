@@ -42,13 +42,7 @@ impl Proposals {
                 background_logits.shape()
             )));
         }
-        Ok(Proposals {
-            mask_logits,
-            embeddings,
-            background_logits,
-            mask_stride,
-            content,
-        })
+        Ok(Proposals { mask_logits, embeddings, background_logits, mask_stride, content })
     }
 
     /// Q.
@@ -153,11 +147,7 @@ impl Taps {
                 .map(|i| {
                     let source = ((i as f32 + 0.5) * extent / size as f32 - 0.5).clamp(0.0, last);
                     let low = source as usize;
-                    Tap {
-                        low,
-                        high: (low + 1).min(limit - 1),
-                        weight: source - low as f32,
-                    }
+                    Tap { low, high: (low + 1).min(limit - 1), weight: source - low as f32 }
                 })
                 .collect(),
         )

@@ -12,7 +12,6 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from zegformer_tools.official import settings as published
 from zegformer_tools.official.__main__ import main
 from zegformer_tools.official.check import session, text_inputs
 from zegformer_tools.official.crops import binary_masks, masked_crops
@@ -174,9 +173,8 @@ def test_the_command(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert found["text"]["table"]["rows"] == 49408
     assert len(json.loads((out / "vocabulary.json").read_text("utf-8"))) == 20
     printed = capsys.readouterr().out
-    assert "mask_logits 384x256" in printed
+    assert "mask_logits 256x384" in printed
     assert "crop_embeddings" in printed
-    assert published.STRIDE == 32
 
 
 def test_the_command_says_what_is_wrong(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,8 @@ GRAPHS = {
     "text": text_graph(REFERENCE.clip),
 }
 ALLOWED = {
-    "Add", "Conv", "Div", "LayerNormalization", "MatMul", "MaxPool", "Mul", "ReduceMean", "ReduceSum", "Relu", "Reshape",
-    "Resize", "Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose",
+    "Add", "Conv", "Div", "LayerNormalization", "MatMul", "MaxPool", "Mul", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape",     "Resize", "Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose",
 }  # fmt: skip
 SIZES: dict[str, list[dict[str, int]]] = {
     "segmenter": [{"H": 64, "W": 96, "h": 2, "w": 3}, {"H": 160, "W": 32, "h": 5, "w": 1}],
@@ -71,7 +71,7 @@ def test_no_constant_knows_the_size_of_the_photo(name: str) -> None:
     widths = {0, -1, 1, 2, 3, 4, 8, 12, 32, 48, 16}
     for node in GRAPHS[name].model().graph.node:
         if node.op_type == "Reshape":
-            assert set(int(v) for v in GRAPHS[name]._ints[node.input[1]]) <= widths
+            assert {int(v) for v in GRAPHS[name]._ints[node.input[1]]} <= widths
 
 
 @pytest.mark.parametrize("name", GRAPHS)

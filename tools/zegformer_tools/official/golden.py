@@ -15,8 +15,8 @@ from PIL import Image
 from . import settings as published
 from .check import drawn_crops
 from .checkpoint import load_clip, load_segmenter
-from .export import Order, export, temperature
 from .crops import binary_masks, boxes, masked_crops
+from .export import Order, export, temperature
 from .fusion import calibrate, fuse
 from .inference import Reference, Result, compose, normalise, upsample
 from .photo import drawn_photo

@@ -25,7 +25,7 @@ GRAPHS = {
 }
 ALLOWED = {
     "Add", "Conv", "Div", "LayerNormalization", "MatMul", "MaxPool", "Mul", "ReduceMean", "ReduceSum", "Relu",
-    "Reshape",     "Resize", "Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose",
+    "Reshape", "Resize", "Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose",
 }  # fmt: skip
 SIZES: dict[str, list[dict[str, int]]] = {
     "segmenter": [{"H": 64, "W": 96, "h": 2, "w": 3}, {"H": 160, "W": 32, "h": 5, "w": 1}],

@@ -62,7 +62,7 @@ pub fn write(kind: Kind, pipeline: &Pipeline, result: &Segmentation, file: &str)
     match kind {
         Kind::Labels => png::labels(&map.labels, width, height),
         Kind::Overlay => png::overlay(photo(pipeline)?.rgba(), &map.labels, width, height, png::OPACITY),
-        Kind::Json => Ok(serde_json::to_vec_pretty(&document(pipeline, result, file)?)?),
+        Kind::Json => Ok(serde_json::to_vec(&document(pipeline, result, file)?)?),
         Kind::Coco => {
             let mut annotations = annotations(pipeline, result);
             annotate(&mut annotations, pipeline, result, file)?;

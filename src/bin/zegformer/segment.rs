@@ -203,6 +203,8 @@ async fn label_all(arguments: &Arguments) -> Result<(), Failure> {
             Ok(line) => println!("{}: {line}", job.photo.display()),
             Err(sentence) => {
                 any_failed = true;
+                // Decoders' own words may have line ends; a script reads one line a photo.
+                let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
                 eprintln!("zegformer: {}: {sentence}", job.photo.display());
             }
         }

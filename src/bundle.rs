@@ -315,7 +315,7 @@ impl Bundle {
         field(within(self.segmenter.queries, MAX_QUERIES), "segmenter.queries", "must be 1 to 1024")?;
         field(
             within(self.segmenter.mask_stride, self.pixels.stride)
-                && self.pixels.stride % self.segmenter.mask_stride == 0,
+                && self.pixels.stride.is_multiple_of(self.segmenter.mask_stride),
             "segmenter.mask_stride",
             "must divide pixels.stride",
         )?;
@@ -326,7 +326,7 @@ impl Bundle {
                 "must be a multiple of 4 up to 4096",
             )?;
             field(
-                within(position.stride, self.pixels.stride) && self.pixels.stride % position.stride == 0,
+                within(position.stride, self.pixels.stride) && self.pixels.stride.is_multiple_of(position.stride),
                 "segmenter.position.stride",
                 "must divide pixels.stride",
             )?;

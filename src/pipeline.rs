@@ -110,7 +110,7 @@ impl Options {
         };
         unit("lambda", self.lambda)?;
         unit("threshold", self.threshold)?;
-        if !self.gamma.is_finite() || !(self.temperature > 0.0 && self.temperature.is_finite()) {
+        if !(self.gamma.is_finite() && self.temperature.is_finite() && self.temperature > 0.0) {
             return Err(Error::Option("gamma must be a number and temperature a positive one".to_string()));
         }
         Ok(())

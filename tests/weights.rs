@@ -20,7 +20,7 @@ fn initializer(name: &str, kind: i32, dims: &[i64], raw: Vec<u8>) -> TensorProto
     tensor.set_name(name.into());
     tensor.set_data_type(kind);
     tensor.set_dims(dims.to_vec());
-    tensor.set_raw_data(raw.into());
+    tensor.set_raw_data(raw);
     tensor
 }
 

@@ -27,10 +27,10 @@ pub fn parse(bytes: &[u8]) -> Result<(ModelProto, Vec<String>), EngineError> {
     }
     let mut files: Vec<String> = Vec::new();
     for tensor in model.get_graph().get_initializer() {
-        if let Some(place) = external_place(tensor)? {
-            if !files.contains(&place.file) {
-                files.push(place.file);
-            }
+        if let Some(place) = external_place(tensor)?
+            && !files.contains(&place.file)
+        {
+            files.push(place.file);
         }
     }
     Ok((model, files))
@@ -46,7 +46,7 @@ pub fn widen(mut model: ModelProto, files: &HashMap<String, Vec<u8>>) -> Result<
     for mut tensor in std::mem::take(&mut graph.initializer) {
         if let Some(place) = external_place(&tensor)? {
             let bytes = place.read(files, tensor.get_name())?;
-            tensor.set_raw_data(bytes.to_vec().into());
+            tensor.set_raw_data(bytes.to_vec());
             tensor.external_data.clear();
             tensor.set_data_location(TensorProto_DataLocation::DEFAULT);
         }
@@ -243,7 +243,7 @@ fn f32_initializer(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     tensor.set_data_type(TensorProto_DataType::FLOAT as i32);
     tensor.set_dims(dims.to_vec());
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    tensor.set_raw_data(bytes.into());
+    tensor.set_raw_data(bytes);
     tensor
 }
 

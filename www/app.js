@@ -1,0 +1,341 @@
+/** Wires the page together: photo and names go in, the worker runs, the overlay and the legend show. */
+
+import { Chips, parseNames } from './chips.js';
+import { Client } from './client.js';
+import { Downloads, cutoutName, fileName, mediaType, save } from './downloads.js';
+import { showExamples } from './examples.js';
+import { Legend } from './legend.js';
+import { Overlay } from './overlay.js';
+import { STOPPED, messageOf } from './protocol.js';
+import { Settings, readAddress } from './settings.js';
+import { Status, duration, megabytes, sentence } from './status.js';
+
+/** @import { EngineInfo, Options, Result } from './protocol.js' */
+
+/** Keystrokes and slider moves are gathered for this long before a run. */
+const PAUSE_MS = 250;
+const MOST_BYTES = 300e6;
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ */
+const byId = (id) => /** @type {T} */ (document.getElementById(id));
+
+byId('not-started').remove();
+
+const address = readAddress(location.search);
+const drop = byId('drop');
+const file = /** @type {HTMLInputElement} */ (byId('file'));
+
+const status = new Status({
+    line: byId('status'),
+    text: byId('status-text'),
+    progress: /** @type {HTMLProgressElement} */ (byId('progress')),
+    badge: byId('engine-badge'),
+    stop: byId('stop'),
+});
+const overlay = new Overlay({
+    stage: drop,
+    photo: /** @type {HTMLCanvasElement} */ (byId('photo')),
+    canvas: /** @type {HTMLCanvasElement} */ (byId('overlay')),
+    readout: byId('readout'),
+});
+const legend = new Legend(byId('legend'), byId('shares'), {
+    hidden: (labels) => overlay.setHidden(labels),
+    highlight: (label) => overlay.highlight(label),
+    cutout: (index) => attempt(async () => {
+        const name = result?.classes[index].name ?? '';
+        save(cutoutName(photoName, name), await client.cutout(index), 'image/png');
+    }),
+});
+const downloads = new Downloads(byId('save'), (kind) => attempt(async () => {
+    save(fileName(photoName, kind), await client.export(kind), mediaType(kind));
+}));
+const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')), {
+    opacity: (value) => overlay.setOpacity(value),
+    options(options) {
+        wanted.options = { ...wanted.options, ...options };
+        soon();
+    },
+    engine: (choice) => attempt(async () => {
+        status.set('loading', 'Changing the engine');
+        const loaded = await client.changeEngine(choice);
+        if (loaded.notice) notify(loaded.notice);
+        status.set('ready', ready());
+        soon();
+    }),
+});
+const chips = new Chips(byId('chips'), /** @type {HTMLInputElement} */ (byId('classes')), (names) => {
+    wanted.names = names;
+    soon();
+});
+const client = new Client(address.model, address.engine, {
+    stage(event) {
+        status.showStage(event);
+        document.dispatchEvent(new CustomEvent('zegformer:stage', { detail: event }));
+    },
+    bytes: (progress) => status.showBytes(progress),
+    notice: notify,
+    engine: showEngine,
+});
+
+/** What the user asked for; `null`: nothing new since the worker was told. */
+const wanted = {
+    photo: /** @type {{blob: Blob, name: string} | null} */ (null),
+    names: /** @type {string[] | null} */ (null),
+    options: /** @type {Options | null} */ (null),
+};
+let photoName = '';
+let hasPhoto = false;
+let loaded = false;
+let modelBytes = 0;
+/** @type {Result | null} */
+let result = null;
+/** @type {string[]} */
+let exampleNames = [];
+
+function ready() {
+    if (!hasPhoto) {
+        return `Ready. The model (up to ${megabytes(modelBytes)}) is fetched once, for the first photo.`;
+    }
+    return chips.names.length === 0 ? 'Type at least one name of something in the photo.' : 'Ready.';
+}
+
+/** @param {EngineInfo} info */
+function showEngine(info) {
+    status.setEngine(info);
+    settings.showEngine(info);
+}
+
+/**
+ * @param {string} text
+ * @param {{label: string, act: () => void}} [offer]
+ */
+function notify(text, offer) {
+    const box = byId('notice');
+    const line = /** @type {HTMLElement} */ (box.firstElementChild);
+    line.textContent = `${sentence(text)} `;
+    if (offer) {
+        const button = document.createElement('button');
+        button.type = 'button';
+        button.className = 'offer';
+        button.textContent = offer.label;
+        button.addEventListener('click', offer.act);
+        line.append(button);
+    }
+    box.hidden = false;
+}
+
+/** @param {() => Promise<void>} act */
+async function attempt(act) {
+    try {
+        await act();
+    } catch (error) {
+        if (messageOf(error) !== STOPPED) status.set('error', sentence(messageOf(error)));
+    }
+}
+
+// --- the run --------------------------------------------------------------------------------------------------
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+let working = false;
+let again = false;
+
+function soon() {
+    clearTimeout(timer);
+    timer = setTimeout(work, PAUSE_MS);
+}
+
+/** One run at a time; what changes meanwhile ends the run at its next step, and the kept steps serve the next one. */
+async function work() {
+    if (working) {
+        again = true;
+        client.interrupt();
+        return;
+    }
+    working = true;
+    try {
+        do {
+            again = false;
+            await step();
+        } while (again);
+    } finally {
+        working = false;
+    }
+}
+
+async function step() {
+    try {
+        if (!loaded) await load();
+        if (wanted.photo) await usePhoto();
+        if (wanted.names) await useNames();
+        if (wanted.options) {
+            const options = wanted.options;
+            wanted.options = null;
+            await client.setOptions(options);
+        }
+        if (!hasPhoto || chips.names.length === 0) {
+            status.set('ready', ready());
+            return;
+        }
+        status.set('running', 'Starting');
+        show(await client.segment());
+    } catch (error) {
+        const message = messageOf(error);
+        if (message === STOPPED) {
+            if (!again) status.set('ready', 'Stopped. Change a name or a setting to go on.');
+        } else {
+            status.set('error', sentence(message));
+        }
+    }
+}
+
+async function load() {
+    status.set('loading', 'Starting');
+    try {
+        const model = await client.load();
+        loaded = true;
+        modelBytes = model.bytes;
+        overlay.setPalette(model.palette);
+        legend.setPalette(model.palette);
+        settings.setBundle(model.bundle);
+        showEngine(model.engine);
+        const { name, description, licence, source } = model.bundle;
+        byId('about').textContent = [`Model: ${name}`, description, licence && `Licence: ${licence}`, source].filter(Boolean).map(sentence).join(' ');
+        if (model.notice) notify(model.notice);
+    } catch (error) {
+        throw new Error(`the model ${address.model} could not be loaded: ${messageOf(error)}`);
+    }
+}
+
+async function usePhoto() {
+    const { blob, name } = /** @type {NonNullable<typeof wanted.photo>} */ (wanted.photo);
+    wanted.photo = null;
+    status.set('running', 'Reading the photo');
+    if (blob.size > MOST_BYTES) throw new Error(`the file has ${megabytes(blob.size)}, more than this page reads; make it smaller`);
+    const bytes = await blob.arrayBuffer().catch(() => {
+        throw new Error('the file could not be read; was it moved or deleted?');
+    });
+    const photo = await client.setPhoto(new Uint8Array(bytes));
+    hasPhoto = true;
+    photoName = name;
+    show(null);
+    await overlay.showPhoto(photo);
+}
+
+async function useNames() {
+    const names = wanted.names ?? [];
+    wanted.names = null;
+    if (names.length === 0) show(null);
+    else await client.setClasses(names.join('\n'));
+}
+
+/** @param {Result | null} found */
+function show(found) {
+    result = found;
+    overlay.showResult(found);
+    legend.show(found);
+    downloads.enable(found !== null);
+    byId('found').hidden = found === null;
+    if (!found) return;
+    const steps = Object.entries(found.stages).filter(([, ms]) => ms > 0).map(([stage, ms]) => `${stage} ${duration(ms)}`);
+    byId('timings').textContent = `Last run: ${steps.join(', ') || 'nothing had to run again'}.`;
+    status.setMilliseconds(found.ms);
+    status.set('done', `Done in ${duration(found.ms)}.`);
+    document.dispatchEvent(new CustomEvent('zegformer:result', { detail: found }));
+}
+
+// --- photos in ------------------------------------------------------------------------------------------------
+
+/**
+ * @param {Blob} blob
+ * @param {string} name
+ */
+function takePhoto(blob, name) {
+    wanted.photo = { blob, name };
+    clearTimeout(timer);
+    work();
+}
+
+file.addEventListener('change', () => {
+    const [chosen] = file.files ?? [];
+    if (chosen) takePhoto(chosen, chosen.name);
+    // The same file can be chosen again.
+    file.value = '';
+});
+
+let depth = 0;
+document.addEventListener('dragenter', (event) => {
+    event.preventDefault();
+    depth += 1;
+    drop.classList.add('is-over');
+});
+document.addEventListener('dragleave', () => {
+    depth = Math.max(0, depth - 1);
+    if (depth === 0) drop.classList.remove('is-over');
+});
+document.addEventListener('dragover', (event) => event.preventDefault());
+document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    depth = 0;
+    drop.classList.remove('is-over');
+    const [dropped] = event.dataTransfer?.files ?? [];
+    if (dropped) takePhoto(dropped, dropped.name);
+    else status.set('error', 'That was not a file. Save the photo first, or copy and paste it.');
+});
+document.addEventListener('paste', (event) => {
+    const picture = [...event.clipboardData?.files ?? []].find((pasted) => pasted.type.startsWith('image/'));
+    if (!picture) return;
+    event.preventDefault();
+    takePhoto(picture, 'pasted.png');
+});
+
+showExamples(byId('examples'), (photo, name, names) => {
+    const own = chips.names.length > 0 && chips.names.join() !== exampleNames.join();
+    if (!own) {
+        exampleNames = names;
+        chips.set(names);
+    }
+    takePhoto(photo, name);
+}, (error) => status.set('error', sentence(messageOf(error))));
+
+// --- the rest -------------------------------------------------------------------------------------------------
+
+const stop = () => attempt(() => client.cancel());
+byId('stop').addEventListener('click', stop);
+document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && status.state === 'running') stop();
+});
+/** @type {HTMLElement} */ (byId('notice').lastElementChild).addEventListener('click', () => {
+    byId('notice').hidden = true;
+});
+
+async function keepForOffline() {
+    if (!navigator.serviceWorker) return;
+    const hadOne = navigator.serviceWorker.controller !== null;
+    const registration = await navigator.serviceWorker.register(new URL('../sw.js', import.meta.url));
+    const offer = () => {
+        const { waiting } = registration;
+        if (!waiting || !hadOne) return;
+        notify('A new version of this page is ready.', {
+            label: 'Reload',
+            act() {
+                navigator.serviceWorker.addEventListener('controllerchange', () => location.reload());
+                waiting.postMessage('take over');
+            },
+        });
+    };
+    offer();
+    registration.addEventListener('updatefound', () => {
+        registration.installing?.addEventListener('statechange', offer);
+    });
+}
+
+settings.setEngine(address.engine);
+chips.set(parseNames(address.classes));
+await work();
+keepForOffline().catch(() => {
+    // Without it the page works as long as there is a network.
+});

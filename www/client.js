@@ -1,0 +1,183 @@
+/** The page's side of the worker: typed calls, and a cancel that always works. */
+
+import { STOPPED } from './protocol.js';
+
+/** @import { Calls, EngineChoice, EngineInfo, ExportKind, FromWorker, Loaded, Options, Photo, Result, StageEvent, ToWorker } from './protocol.js' */
+
+/** A step inside the wasm module cannot be interrupted; after this long the whole worker is replaced. */
+const PATIENCE_MS = 500;
+
+/**
+ * @typedef {{
+ *   stage(event: StageEvent): void,
+ *   bytes(progress: {file: string, done: number, total: number}): void,
+ *   notice(text: string): void,
+ *   engine(info: EngineInfo): void,
+ * }} Listener
+ */
+
+export class Client {
+    #listener;
+    #model;
+    #choice;
+    #nextId = 1;
+    /** Whether the present worker came up; one that did not would fail again. */
+    #loaded = false;
+    /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void, call: keyof Calls}>} */
+    #waiting = new Map();
+    #worker;
+    /** @type {{photo: Uint8Array | null, classes: string, options: Options}} */
+    #kept = { photo: null, classes: '', options: {} };
+
+    /**
+     * @param {string} model
+     * @param {EngineChoice} choice
+     * @param {Listener} listener
+     */
+    constructor(model, choice, listener) {
+        this.#model = model;
+        this.#choice = choice;
+        this.#listener = listener;
+        this.#worker = this.#start();
+    }
+
+    /** @returns {Promise<Loaded>} */
+    async load() {
+        const loaded = await this.#call('load', this.#model, this.#choice);
+        this.#loaded = true;
+        return loaded;
+    }
+
+    /** @param {EngineChoice} choice takes effect with a new worker */
+    async changeEngine(choice) {
+        this.#choice = choice;
+        return this.#restart(new Error(STOPPED));
+    }
+
+    /**
+     * @param {Uint8Array} bytes
+     * @returns {Promise<Photo>}
+     */
+    async setPhoto(bytes) {
+        const photo = await this.#call('setPhoto', bytes);
+        this.#kept.photo = bytes;
+        return photo;
+    }
+
+    /** @param {string} text */
+    async setClasses(text) {
+        const classes = await this.#call('setClasses', text);
+        this.#kept.classes = text;
+        return classes;
+    }
+
+    /** @param {Options} options */
+    async setOptions(options) {
+        await this.#call('setOptions', options);
+        Object.assign(this.#kept.options, options);
+    }
+
+    /** @returns {Promise<Result>} */
+    segment() {
+        return this.#call('segment');
+    }
+
+    /** @param {ExportKind} kind */
+    export(kind) {
+        return this.#call('export', kind);
+    }
+
+    /** @param {number} index of the class */
+    cutout(index) {
+        return this.#call('cutout', index);
+    }
+
+    /** Asks the run to end after its present step. */
+    interrupt() {
+        this.#post({ cancel: true });
+    }
+
+    /** Ends the run; if it does not end by itself in time, the worker is replaced and told all it knew. */
+    async cancel() {
+        const run = [...this.#waiting.entries()].find(([, waiting]) => waiting.call === 'segment');
+        if (!run) return;
+        this.interrupt();
+        await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+        if (this.#waiting.has(run[0])) await this.#restart(new Error(STOPPED));
+    }
+
+    /** @param {Error} reason for the calls that get no answer any more */
+    async #restart(reason) {
+        this.#worker.terminate();
+        this.#loaded = false;
+        const lost = [...this.#waiting.values()];
+        this.#waiting.clear();
+        this.#worker = this.#start();
+        const { photo, classes, options } = this.#kept;
+        const loading = this.load();
+        // Sent at once, so that calls made after the restart come after these.
+        const replayed = [loading];
+        if (photo) replayed.push(this.#call('setPhoto', photo));
+        if (classes) replayed.push(this.#call('setClasses', classes));
+        replayed.push(this.#call('setOptions', options));
+        for (const { reject } of lost) reject(reason);
+        await Promise.all(replayed);
+        const loaded = await loading;
+        this.#listener.engine(loaded.engine);
+        return loaded;
+    }
+
+    #start() {
+        const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'zegformer' });
+        worker.onmessage = ({ data }) => this.#hear(data);
+        worker.onerror = (event) => {
+            event.preventDefault();
+            const reason = new Error(`the worker failed: ${event.message || 'it could not be loaded'}`);
+            if (this.#loaded) {
+                this.#restart(reason).catch(() => {});
+                return;
+            }
+            for (const { reject } of this.#waiting.values()) reject(reason);
+            this.#waiting.clear();
+        };
+        return worker;
+    }
+
+    /** @param {FromWorker} message */
+    #hear(message) {
+        if ('stage' in message) this.#listener.stage(message.stage);
+        else if ('bytes' in message) this.#listener.bytes(message.bytes);
+        else if ('notice' in message) this.#listener.notice(message.notice);
+        else if ('engine' in message) this.#listener.engine(message.engine);
+        else this.#answer(message);
+    }
+
+    /** @param {{id: number, value: unknown} | {id: number, error: string, fatal: boolean}} message */
+    #answer(message) {
+        const waiting = this.#waiting.get(message.id);
+        this.#waiting.delete(message.id);
+        if (!waiting) return;
+        if ('value' in message) return waiting.resolve(message.value);
+        waiting.reject(new Error(message.error));
+        if (message.fatal) this.#restart(new Error(message.error)).catch(() => {});
+    }
+
+    /**
+     * @template {keyof Calls} Name
+     * @param {Name} call
+     * @param {Parameters<Calls[Name]>} args
+     * @returns {Promise<any>}
+     */
+    #call(call, ...args) {
+        const id = this.#nextId++;
+        return new Promise((resolve, reject) => {
+            this.#waiting.set(id, { resolve, reject, call });
+            this.#post({ id, call, args });
+        });
+    }
+
+    /** @param {ToWorker} message */
+    #post(message) {
+        this.#worker.postMessage(message);
+    }
+}

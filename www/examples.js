@@ -1,0 +1,42 @@
+/** Example photos, each with names that suit it. */
+
+const EXAMPLES = [
+    { file: 'chelsea.jpg', title: 'a cat', classes: ['cat', 'sofa | couch', 'wall'] },
+    { file: 'astronaut.jpg', title: 'an astronaut', classes: ['person', 'flag', 'space shuttle'] },
+    { file: 'coffee.jpg', title: 'a cup of coffee', classes: ['cup | mug', 'spoon', 'table'] },
+    { file: 'rocket.jpg', title: 'a rocket launch', classes: ['rocket', 'sky', 'sea | water'] },
+];
+
+/**
+ * Fills a list with the examples as buttons.
+ *
+ * @param {HTMLElement} list
+ * @param {(photo: Blob, name: string, classes: string[]) => void} choose
+ * @param {(error: unknown) => void} failed
+ */
+export function showExamples(list, choose, failed) {
+    list.replaceChildren(...EXAMPLES.map(({ file, title, classes }) => {
+        const url = new URL(`./examples/${file}`, import.meta.url).href;
+        const picture = document.createElement('img');
+        picture.src = url;
+        picture.alt = title;
+        picture.width = 72;
+        picture.height = 72;
+        const button = document.createElement('button');
+        button.type = 'button';
+        button.title = `Try ${title}`;
+        button.append(picture);
+        button.addEventListener('click', async () => {
+            try {
+                const response = await fetch(url);
+                if (!response.ok) throw new Error('the example is not on the server');
+                choose(await response.blob(), file, classes);
+            } catch (error) {
+                failed(error);
+            }
+        });
+        const item = document.createElement('li');
+        item.append(button);
+        return item;
+    }));
+}

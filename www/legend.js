@@ -1,0 +1,175 @@
+/** The classes of the result: colour, name, share of the photo; each can be hidden, shown alone or cut out. */
+
+import { cssColour } from './overlay.js';
+
+/** @import { Result } from './protocol.js' */
+
+/** @param {number} share 0 to 1 */
+export function percent(share) {
+    if (share > 0 && share < 0.01) return '< 1 %';
+    return `${Math.round(share * 100)} %`;
+}
+
+/**
+ * What is hidden after a click on "only": everything else, or nothing if it was alone already.
+ *
+ * @param {Set<number>} hidden
+ * @param {number} index
+ * @param {number} count
+ */
+export function solo(hidden, index, count) {
+    const others = Array.from({ length: count }, (_, i) => i).filter((i) => i !== index);
+    const alone = !hidden.has(index) && others.every((i) => hidden.has(i));
+    return new Set(alone ? [] : others);
+}
+
+/** @typedef {{hidden(labels: Set<number>): void, highlight(label: number | null): void, cutout(index: number): void}} Actions */
+
+export class Legend {
+    #list;
+    #bar;
+    #actions;
+    /** @type {Result | null} */
+    #result = null;
+    /** @type {Uint8Array} */
+    #palette = new Uint8Array(0);
+    /** Names, not indices: they outlive a change of the list. @type {Set<string>} */
+    #hidden = new Set();
+
+    /**
+     * @param {HTMLElement} list
+     * @param {HTMLElement} bar of shares
+     * @param {Actions} actions
+     */
+    constructor(list, bar, actions) {
+        this.#list = list;
+        this.#bar = bar;
+        this.#actions = actions;
+    }
+
+    /** @param {Uint8Array} palette */
+    setPalette(palette) {
+        this.#palette = palette;
+    }
+
+    /** @param {Result | null} result */
+    show(result) {
+        this.#result = result;
+        this.#render();
+    }
+
+    #hiddenLabels() {
+        const classes = this.#result?.classes ?? [];
+        return new Set(classes.flatMap(({ name }, index) => (this.#hidden.has(name) ? [index] : [])));
+    }
+
+    /** @param {Set<number>} labels */
+    #hide(labels) {
+        const classes = this.#result?.classes ?? [];
+        this.#hidden = new Set([...labels].map((index) => classes[index].name));
+        this.#render();
+    }
+
+    #render() {
+        const classes = this.#result?.classes ?? [];
+        const hidden = this.#hiddenLabels();
+        const focused = this.#focused();
+        const order = classes.map((_, index) => index).sort((a, b) => classes[b].share - classes[a].share);
+        const items = order.map((index) => this.#item(index, hidden));
+        if (this.#result) items.push(this.#other(this.#result.other));
+        this.#list.replaceChildren(...items);
+        this.#bar.replaceChildren(...order.map((index) => {
+            const part = document.createElement('span');
+            part.style.setProperty('--share', `${classes[index].share}`);
+            part.style.setProperty('--colour', cssColour(this.#palette, index));
+            part.classList.toggle('is-hidden', hidden.has(index));
+            return part;
+        }));
+        if (focused) this.#focus(focused);
+        this.#actions.hidden(hidden);
+    }
+
+    /**
+     * @param {number} index
+     * @param {Set<number>} hidden
+     */
+    #item(index, hidden) {
+        const { name, share } = /** @type {Result} */ (this.#result).classes[index];
+        const item = document.createElement('li');
+        item.dataset.class = name;
+        item.dataset.share = String(share);
+        item.style.setProperty('--colour', cssColour(this.#palette, index));
+        item.classList.toggle('is-hidden', hidden.has(index));
+        item.classList.toggle('is-absent', share === 0);
+
+        const toggle = button('legend-toggle', () => {
+            const labels = new Set(hidden);
+            if (!labels.delete(index)) labels.add(index);
+            this.#hide(labels);
+        });
+        toggle.setAttribute('aria-pressed', String(!hidden.has(index)));
+        toggle.setAttribute('aria-label', `${name}, ${percent(share)}, shown`);
+        toggle.title = hidden.has(index) ? 'Show' : 'Hide';
+        toggle.append(span('swatch', ''), span('legend-name', name), span('legend-share', percent(share)));
+
+        const only = button('legend-action', () => this.#hide(solo(hidden, index, this.#result?.classes.length ?? 0)));
+        only.textContent = 'only';
+        only.setAttribute('aria-label', `Show only ${name}`);
+        const cut = button('legend-action', () => this.#actions.cutout(index));
+        cut.textContent = 'cut out';
+        cut.disabled = share === 0;
+        cut.setAttribute('aria-label', `Save a cut-out of ${name}`);
+        item.append(toggle, only, cut);
+        item.addEventListener('pointerenter', (event) => {
+            if (event.pointerType === 'mouse' && share > 0) this.#actions.highlight(index);
+        });
+        item.addEventListener('pointerleave', () => this.#actions.highlight(null));
+        return item;
+    }
+
+    /** @param {number} share */
+    #other(share) {
+        const item = document.createElement('li');
+        item.className = 'legend-other';
+        item.append(span('swatch', ''), span('legend-name', 'nothing named'), span('legend-share', percent(share)));
+        return item;
+    }
+
+    /** The list is made anew on each change; whoever uses the keyboard stays where they were. */
+    #focused() {
+        const item = document.activeElement?.closest('li[data-class]');
+        if (!(item instanceof HTMLElement) || item.parentElement !== this.#list) return null;
+        const position = [...item.children].indexOf(/** @type {Element} */ (document.activeElement));
+        return { name: item.dataset.class, position };
+    }
+
+    /** @param {{name: string | undefined, position: number}} place */
+    #focus({ name, position }) {
+        const item = [...this.#list.children].find((li) => li instanceof HTMLElement && li.dataset.class === name);
+        const target = item?.children[position];
+        if (target instanceof HTMLElement) target.focus();
+    }
+}
+
+/**
+ * @param {string} className
+ * @param {() => void} act
+ */
+function button(className, act) {
+    const element = document.createElement('button');
+    element.type = 'button';
+    element.className = className;
+    element.addEventListener('click', act);
+    return element;
+}
+
+/**
+ * @param {string} className
+ * @param {string} text
+ */
+function span(className, text) {
+    const element = document.createElement('span');
+    element.className = className;
+    element.textContent = text;
+    return element;
+}

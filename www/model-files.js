@@ -1,0 +1,159 @@
+/** Fetches a bundle's files with progress in bytes, and keeps them in the browser's cache under their SHA-256. */
+
+const CACHE = 'zegformer-models';
+
+/**
+ * The key of a file in the cache. With the hash in it, a new version of a file is never answered with the old one.
+ *
+ * @param {string} url
+ * @param {string} sha256
+ */
+export function cacheKey(url, sha256) {
+    const key = new URL(url);
+    key.search = '';
+    key.hash = '';
+    key.searchParams.set('sha256', sha256);
+    return key.href;
+}
+
+/**
+ * @param {number} status
+ * @param {string} url
+ */
+export function httpSentence(status, url) {
+    const name = decodeURIComponent(new URL(url).pathname.split('/').pop() || url);
+    if (status === 404) return `${name} is not on the server`;
+    return `the server answered ${status} for ${name}`;
+}
+
+/**
+ * Reads a body to its end. Content-Length counts compressed bytes, so no buffer is sized by it.
+ *
+ * @param {Response} response
+ * @param {(done: number) => void} progress
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+export async function readBody(response, progress) {
+    if (!response.body) return new Uint8Array(await response.arrayBuffer());
+    const reader = response.body.getReader();
+    /** @type {Uint8Array[]} */
+    const chunks = [];
+    let length = 0;
+    for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        chunks.push(value);
+        length += value.length;
+        progress(length);
+    }
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const chunk of chunks) {
+        bytes.set(chunk, at);
+        at += chunk.length;
+    }
+    return bytes;
+}
+
+export class ModelFiles {
+    #folder;
+    #progress;
+    #notice;
+    /** @type {Record<string, {bytes: number, sha256: string}>} */
+    #files = {};
+    /** @type {Cache | null} */
+    #cache = null;
+    /** Bytes of the files that were fetched to their end. */
+    #finished = 0;
+
+    /**
+     * @param {URL} folder of the bundle, with a slash at its end
+     * @param {(file: string, done: number, total: number) => void} progress
+     * @param {(notice: string) => void} notice
+     */
+    constructor(folder, progress, notice) {
+        this.#folder = folder;
+        this.#progress = progress;
+        this.#notice = notice;
+    }
+
+    get totalBytes() {
+        return Object.values(this.#files).reduce((sum, file) => sum + (Number(file.bytes) || 0), 0);
+    }
+
+    /** bundle.json's text: the server's if it can be reached, or else the one of the last visit. */
+    async bundle() {
+        // Only secure origins have caches.
+        this.#cache = await globalThis.caches?.open(CACHE).catch(() => null) ?? null;
+        const url = new URL('bundle.json', this.#folder).href;
+        let text;
+        try {
+            const response = await fetch(url, { cache: 'no-cache' });
+            if (!response.ok) throw new Error(httpSentence(response.status, url));
+            text = await response.text();
+            await this.#put(url, new TextEncoder().encode(text));
+        } catch (error) {
+            const kept = error instanceof TypeError ? await this.#cache?.match(url) : undefined;
+            if (!kept) throw error;
+            text = await kept.text();
+        }
+        try {
+            this.#files = JSON.parse(text).files ?? {};
+        } catch {
+            // The wasm module reads bundle.json with care and says what is wrong with it.
+        }
+        return text;
+    }
+
+    /**
+     * @param {string} name
+     * @returns {Promise<Uint8Array<ArrayBuffer>>}
+     */
+    async read(name) {
+        const url = new URL(name, this.#folder).href;
+        const key = cacheKey(url, this.#files[name]?.sha256 ?? '');
+        const kept = await this.#cache?.match(key);
+        if (kept) return new Uint8Array(await kept.arrayBuffer());
+        const response = await fetch(url).catch(() => {
+            throw new Error('the connection failed');
+        });
+        if (!response.ok) throw new Error(httpSentence(response.status, url));
+        const total = this.totalBytes;
+        const bytes = await readBody(response, (done) => this.#progress(name, this.#finished + done, total));
+        this.#finished += bytes.length;
+        await this.#forget(name);
+        await this.#put(key, bytes);
+        return bytes;
+    }
+
+    /**
+     * Drops what the cache holds of the files that a message names, so that a damaged one is fetched again.
+     *
+     * @param {string} message
+     */
+    async forgetNamed(message) {
+        for (const name of Object.keys(this.#files)) {
+            if (message.includes(name)) await this.#forget(name);
+        }
+    }
+
+    /** @param {string} name */
+    async #forget(name) {
+        await this.#cache?.delete(new URL(name, this.#folder).href, { ignoreSearch: true });
+    }
+
+    /**
+     * @param {string} key
+     * @param {Uint8Array<ArrayBuffer>} bytes
+     */
+    async #put(key, bytes) {
+        try {
+            await this.#cache?.put(key, new Response(bytes));
+        } catch (error) {
+            this.#cache = null;
+            const full = error instanceof DOMException && error.name === 'QuotaExceededError';
+            const reason = full ? 'The browser has no room to keep the model' : 'The browser does not keep the model';
+            this.#notice(`${reason}; it works from memory and will be fetched again at the next visit.`);
+        }
+    }
+}

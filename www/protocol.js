@@ -1,0 +1,79 @@
+/**
+ * The types that page, worker and wasm module share, and the messages between page and worker.
+ *
+ * @typedef {'auto' | 'webgpu' | 'cpu'} EngineChoice
+ * @typedef {'fused' | 'query' | 'image'} Branch
+ * @typedef {{kind: 'webgpu' | 'cpu', adapter: string, reason: string}} EngineInfo
+ * @typedef {{
+ *   resolution?: string, lambda?: number, gamma?: number, threshold?: number,
+ *   temperature?: number, branch?: Branch, distractors?: boolean,
+ * }} Options
+ * @typedef {{
+ *   name: string, description: string, licence: string, source: string, mode: 'official' | 'lite', queries: number,
+ *   resolutions: string[], defaultResolution: string, lambda: number, threshold: number | null, seen: string[],
+ * }} BundleInfo
+ * @typedef {{
+ *   stage: string, state: 'start' | 'progress' | 'done', done?: number, total?: number, ms?: number, cached?: boolean,
+ * }} StageEvent
+ * @typedef {{name: string, query: number, image: number | null, fused: number}} Score
+ * @typedef {{
+ *   query: number, area: number, box: [number, number, number, number], class: number | null, scores: Score[],
+ * }} Segment
+ * @typedef {{
+ *   width: number, height: number, labels: Uint8Array, confidence: Uint8Array,
+ *   classes: {name: string, share: number}[], other: number, segments: Segment[],
+ *   ms: number, stages: Record<string, number>,
+ * }} Result
+ * @typedef {'labels.png' | 'overlay.png' | 'json' | 'coco' | 'geojson'} ExportKind
+ *
+ * @typedef {{
+ *   engine: EngineInfo, bundle: BundleInfo,
+ *   setPhoto(bytes: Uint8Array): {width: number, height: number},
+ *   setClasses(text: string): {name: string, synonyms: string[]}[],
+ *   setOptions(options: Options): void,
+ *   segment(): Promise<Result>,
+ *   pixels(): Uint8Array,
+ *   export(kind: ExportKind): Uint8Array,
+ *   cutout(index: number): Uint8Array,
+ *   free(): void,
+ * }} Zegformer
+ * @typedef {{
+ *   default(): Promise<unknown>,
+ *   palette(n: number): Uint8Array,
+ *   Zegformer: {load(bundle: string, engine: EngineChoice,
+ *     fetchFile: (name: string) => Promise<Uint8Array>,
+ *     onEvent: (event: StageEvent) => Promise<boolean>): Promise<Zegformer>},
+ * }} WasmModule
+ *
+ * What the worker offers: the name of a call, its arguments and its answer.
+ * @typedef {{
+ *   load(model: string, engine: EngineChoice): Loaded,
+ *   setPhoto(bytes: Uint8Array): Photo,
+ *   setClasses(text: string): {name: string, synonyms: string[]}[],
+ *   setOptions(options: Options): void,
+ *   segment(): Result,
+ *   export(kind: ExportKind): Uint8Array,
+ *   cutout(index: number): Uint8Array,
+ * }} Calls
+ * @typedef {{engine: EngineInfo, bundle: BundleInfo, bytes: number, palette: Uint8Array, notice: string}} Loaded
+ * @typedef {{width: number, height: number, pixels: Uint8Array}} Photo
+ *
+ * @typedef {{id: number, call: keyof Calls, args: unknown[]} | {cancel: true}} ToWorker
+ * @typedef {{id: number, value: unknown}
+ *   | {id: number, error: string, fatal: boolean}
+ *   | {stage: StageEvent}
+ *   | {bytes: {file: string, done: number, total: number}}
+ *   | {notice: string}
+ *   | {engine: EngineInfo}} FromWorker
+ */
+
+/** The error message of a run that was ended on request. */
+export const STOPPED = 'stopped';
+
+/** No more classes than labels: 255 means "nothing named". */
+export const OTHER = 255;
+
+/** @param {unknown} error */
+export function messageOf(error) {
+    return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,125 @@
+/** The settings: engine and what the pipeline takes as options. */
+
+/** @import { Branch, BundleInfo, EngineChoice, EngineInfo, Options } from './protocol.js' */
+
+/**
+ * What the page's address asks for. Anything else in it is passed over.
+ *
+ * @param {string} search
+ */
+export function readAddress(search) {
+    const query = new URLSearchParams(search);
+    const engine = query.get('engine') ?? '';
+    const model = query.get('model') ?? '';
+    return {
+        engine: /** @type {EngineChoice} */ (['webgpu', 'cpu'].includes(engine) ? engine : 'auto'),
+        model: /^[a-z0-9-]+$/.test(model) ? model : 'zegformer-lite',
+        classes: query.get('classes') ?? '',
+    };
+}
+
+/**
+ * @typedef {{options(options: Options): void, opacity(value: number): void, engine(choice: EngineChoice): void}} Changes
+ */
+
+export class Settings {
+    #form;
+    #changes;
+    /** @type {Required<Pick<Options, 'resolution' | 'lambda' | 'threshold' | 'branch' | 'distractors'>> | null} */
+    #defaults = null;
+
+    /**
+     * @param {HTMLFormElement} form
+     * @param {Changes} changes
+     */
+    constructor(form, changes) {
+        this.#form = form;
+        this.#changes = changes;
+        form.addEventListener('submit', (event) => event.preventDefault());
+        form.addEventListener('input', (event) => this.#heard(/** @type {HTMLElement} */ (event.target)));
+        form.addEventListener('reset', (event) => {
+            event.preventDefault();
+            this.#reset();
+        });
+        this.#writeNumbers();
+    }
+
+    /** @param {EngineChoice} choice */
+    setEngine(choice) {
+        this.#input('engine').value = choice;
+    }
+
+    /** @param {EngineInfo} info */
+    showEngine({ kind, adapter, reason }) {
+        const name = kind === 'webgpu' ? 'WebGPU' : 'CPU';
+        const text = [adapter && `${name} (${adapter})`, reason].filter(Boolean).join(': ') || name;
+        this.#output('engine-reason').textContent = text;
+    }
+
+    /** @param {BundleInfo} bundle */
+    setBundle(bundle) {
+        const list = /** @type {HTMLSelectElement} */ (this.#form.elements.namedItem('resolution'));
+        list.replaceChildren(...bundle.resolutions.map((name) => {
+            const option = document.createElement('option');
+            option.value = name;
+            option.textContent = name;
+            return option;
+        }));
+        this.#defaults = {
+            resolution: bundle.defaultResolution,
+            lambda: bundle.lambda,
+            threshold: bundle.threshold ?? 0,
+            branch: 'fused',
+            distractors: true,
+        };
+        const lite = bundle.mode === 'lite';
+        for (const name of ['threshold', 'distractors']) this.#input(name).disabled = !lite;
+        this.#write();
+    }
+
+    #write() {
+        if (!this.#defaults) return;
+        for (const name of /** @type {const} */ (['resolution', 'lambda', 'threshold', 'branch'])) {
+            this.#input(name).value = String(this.#defaults[name]);
+        }
+        /** @type {HTMLInputElement} */ (this.#input('distractors')).checked = this.#defaults.distractors;
+        this.#writeNumbers();
+    }
+
+    #reset() {
+        this.#write();
+        this.#input('opacity').value = '0.55';
+        this.#writeNumbers();
+        this.#changes.opacity(0.55);
+        if (this.#defaults) this.#changes.options({ ...this.#defaults });
+    }
+
+    #writeNumbers() {
+        for (const name of ['opacity', 'lambda', 'threshold']) {
+            this.#output(`${name}-value`).textContent = Number(this.#input(name).value).toFixed(2);
+        }
+    }
+
+    /** @param {HTMLElement} target */
+    #heard(target) {
+        this.#writeNumbers();
+        const input = /** @type {HTMLInputElement} */ (target);
+        const { name, value } = input;
+        if (name === 'opacity') this.#changes.opacity(Number(value));
+        else if (name === 'engine') this.#changes.engine(/** @type {EngineChoice} */ (value));
+        else if (name === 'lambda' || name === 'threshold') this.#changes.options({ [name]: Number(value) });
+        else if (name === 'branch') this.#changes.options({ branch: /** @type {Branch} */ (value) });
+        else if (name === 'resolution') this.#changes.options({ resolution: value });
+        else if (name === 'distractors') this.#changes.options({ distractors: input.checked });
+    }
+
+    /** @param {string} name */
+    #input(name) {
+        return /** @type {HTMLInputElement | HTMLSelectElement} */ (this.#form.elements.namedItem(name));
+    }
+
+    /** @param {string} name */
+    #output(name) {
+        return /** @type {HTMLOutputElement} */ (this.#form.elements.namedItem(name));
+    }
+}

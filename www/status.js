@@ -1,0 +1,100 @@
+/** The status line: state, a sentence, progress, the engine. */
+
+/** @import { EngineInfo, StageEvent } from './protocol.js' */
+
+/** @typedef {'loading' | 'ready' | 'running' | 'done' | 'error'} State */
+
+/** @type {Record<string, string>} */
+const DOING = {
+    segmenter: 'Finding segments',
+    text: 'Reading the names',
+    crops: 'Looking at each segment',
+    classify: 'Naming the segments',
+    compose: 'Drawing the label map',
+};
+
+/** @param {string} text */
+export function sentence(text) {
+    const trimmed = text.trim();
+    const start = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+    return /[.!?]$/.test(start) ? start : `${start}.`;
+}
+
+/** @param {number} bytes */
+export function megabytes(bytes) {
+    const amount = bytes / 1e6;
+    return `${amount < 10 ? amount.toFixed(1) : Math.round(amount)} MB`;
+}
+
+/** @param {number} ms */
+export function duration(ms) {
+    return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+export class Status {
+    #line;
+    #text;
+    #progress;
+    #badge;
+    #stop;
+
+    /**
+     * @param {{line: HTMLElement, text: HTMLElement, progress: HTMLProgressElement, badge: HTMLElement, stop: HTMLElement}} parts
+     */
+    constructor({ line, text, progress, badge, stop }) {
+        this.#line = line;
+        this.#text = text;
+        this.#progress = progress;
+        this.#badge = badge;
+        this.#stop = stop;
+    }
+
+    get state() {
+        return /** @type {State} */ (this.#line.dataset.state);
+    }
+
+    /**
+     * @param {State} state
+     * @param {string} text
+     */
+    set(state, text) {
+        this.#text.textContent = text;
+        this.#line.dataset.state = state;
+        const busy = state === 'running' || state === 'loading';
+        this.#stop.hidden = state !== 'running';
+        this.#progress.hidden = !busy;
+        if (!busy) this.#progress.removeAttribute('value');
+    }
+
+    /** @param {number} ms of the last run */
+    setMilliseconds(ms) {
+        this.#line.dataset.ms = String(Math.round(ms));
+    }
+
+    /** @param {EngineInfo} info */
+    setEngine({ kind, adapter, reason }) {
+        this.#line.dataset.engine = kind;
+        this.#badge.textContent = kind === 'webgpu' ? 'WebGPU' : 'CPU';
+        this.#badge.title = [adapter, reason].filter(Boolean).join(': ');
+        this.#badge.hidden = false;
+    }
+
+    /** @param {StageEvent} event */
+    showStage({ stage, state, done, total }) {
+        if (this.state !== 'running' || state === 'done' || !(stage in DOING)) return;
+        this.#text.textContent = DOING[stage];
+        if (state === 'progress' && done !== undefined && total) {
+            this.#text.textContent += ` (${done} of ${total})`;
+            this.#progress.value = done / total;
+        } else {
+            this.#progress.removeAttribute('value');
+        }
+    }
+
+    /** @param {{done: number, total: number}} bytes */
+    showBytes({ done, total }) {
+        if (this.state !== 'running' && this.state !== 'loading') return;
+        this.#text.textContent = `Fetching the model: ${megabytes(done)} of up to ${megabytes(total)}`;
+        if (total > 0) this.#progress.value = Math.min(1, done / total);
+    }
+}

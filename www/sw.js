@@ -1,0 +1,71 @@
+/** Keeps the page for use without a network. The model's files are kept by the worker. */
+
+const CACHE = 'zegformer-page-BUILD_VERSION';
+
+const FILES = [
+    './',
+    'www/app.js',
+    'www/chips.js',
+    'www/client.js',
+    'www/downloads.js',
+    'www/examples.js',
+    'www/icon.svg',
+    'www/legend.js',
+    'www/model-files.js',
+    'www/overlay.js',
+    'www/protocol.js',
+    'www/settings.js',
+    'www/status.js',
+    'www/style.css',
+    'www/worker.js',
+    'www/wasm/zegformer.js',
+    'www/wasm/zegformer_bg.wasm',
+    'www/examples/astronaut.jpg',
+    'www/examples/chelsea.jpg',
+    'www/examples/coffee.jpg',
+    'www/examples/rocket.jpg',
+];
+
+/**
+ * @typedef {Event & {waitUntil(promise: Promise<unknown>): void}} WaitEvent
+ * @typedef {WaitEvent & {request: Request, respondWith(answer: Promise<Response>): void}} RequestEvent
+ */
+const worker = /** @type {any} */ (globalThis);
+
+worker.addEventListener('install', (/** @type {WaitEvent} */ event) => {
+    const requests = FILES.map((file) => new Request(file, { cache: 'reload' }));
+    event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
+});
+
+worker.addEventListener('activate', (/** @type {WaitEvent} */ event) => {
+    event.waitUntil((async () => {
+        for (const name of await caches.keys()) {
+            if (name.startsWith('zegformer-page-') && name !== CACHE) await caches.delete(name);
+        }
+        await worker.clients.claim();
+    })());
+});
+
+// The page asks for it once its user agrees to reload; until then old files stay with old files.
+worker.addEventListener('message', (/** @type {MessageEvent} */ event) => {
+    if (event.data === 'take over') worker.skipWaiting();
+});
+
+/** @param {Request} request */
+async function answer(request) {
+    const cache = await caches.open(CACHE);
+    const page = request.mode === 'navigate';
+    const kept = await cache.match(page ? './' : request, { ignoreSearch: page });
+    return kept ?? fetch(request);
+}
+
+worker.addEventListener('fetch', (/** @type {RequestEvent} */ event) => {
+    const { request } = event;
+    const scope = new URL(worker.registration.scope);
+    const url = new URL(request.url);
+    const inside = url.origin === scope.origin && url.pathname.startsWith(scope.pathname);
+    const path = url.pathname.slice(scope.pathname.length);
+    if (request.method !== 'GET' || !inside || path.startsWith('models/')) return;
+    if (request.mode === 'navigate' && path !== '' && path !== 'index.html') return;
+    event.respondWith(answer(request));
+});

@@ -1,0 +1,144 @@
+/** Owns the wasm module. Calls run one after the other; a cancel message is heard between the steps of a run. */
+
+import { ModelFiles } from './model-files.js';
+import { OTHER, messageOf } from './protocol.js';
+
+/** @import { Calls, EngineChoice, ExportKind, FromWorker, Options, StageEvent, ToWorker, WasmModule, Zegformer } from './protocol.js' */
+
+/** @type {{postMessage(message: FromWorker, transfer?: Transferable[]): void, onmessage: ((event: MessageEvent<ToWorker>) => void) | null}} */
+const page = /** @type {any} */ (globalThis);
+
+/** @type {Promise<WasmModule> | undefined} */
+let starting;
+/** @type {Zegformer | undefined} */
+let zegformer;
+/** @type {ModelFiles | undefined} */
+let files;
+let bundleText = '';
+let cancelled = false;
+
+/** What a new engine has to be told after the old one was lost. */
+const kept = { photo: /** @type {Uint8Array | null} */ (null), classes: '', options: /** @type {Options} */ ({}) };
+
+function startWasm() {
+    starting ??= (async () => {
+        const url = new URL('./wasm/zegformer.js', import.meta.url).href;
+        /** @type {WasmModule} */
+        const wasm = await import(url);
+        await wasm.default();
+        return wasm;
+    })();
+    return starting;
+}
+
+/** @param {StageEvent} stage */
+async function onEvent(stage) {
+    page.postMessage({ stage });
+    // A whole turn of the event loop, in which a cancel message can come in.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    return !cancelled;
+}
+
+/** @param {EngineChoice} engine */
+async function open(engine) {
+    const wasm = await startWasm();
+    const from = /** @type {ModelFiles} */ (files);
+    zegformer = await wasm.Zegformer.load(bundleText, engine, (name) => from.read(name), onEvent);
+    return zegformer;
+}
+
+function opened() {
+    if (!zegformer) throw new Error('the model is not loaded');
+    return zegformer;
+}
+
+/** @param {unknown} error */
+const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an error)|does not compile/.test(messageOf(error));
+
+async function goOnWithCpu() {
+    zegformer?.free();
+    const cpu = await open('cpu');
+    page.postMessage({ engine: { ...cpu.engine, reason: 'the GPU gave up' } });
+    page.postMessage({ notice: 'The GPU gave up, so the CPU goes on. It is slower, with the same result.' });
+    if (kept.photo) cpu.setPhoto(kept.photo);
+    if (kept.classes) cpu.setClasses(kept.classes);
+    cpu.setOptions(kept.options);
+    return cpu;
+}
+
+/** @type {{[Name in keyof Calls]: (...args: Parameters<Calls[Name]>) => ReturnType<Calls[Name]> | Promise<ReturnType<Calls[Name]>>}} */
+const calls = {
+    async load(model, engine) {
+        const wasm = await startWasm();
+        files = new ModelFiles(
+            new URL(`../models/${model}/`, import.meta.url),
+            (file, done, total) => page.postMessage({ bytes: { file, done, total } }),
+            (notice) => page.postMessage({ notice }),
+        );
+        bundleText = await files.bundle();
+        let notice = '';
+        let loaded;
+        try {
+            loaded = await open(engine);
+        } catch (error) {
+            if (engine !== 'webgpu' || !/WebGPU|GPU/.test(messageOf(error))) throw error;
+            loaded = await open('cpu');
+            notice = `WebGPU does not work here, so the CPU does the work: ${messageOf(error)}.`;
+        }
+        const { bundle, engine: info } = loaded;
+        return { bundle, engine: info, bytes: files.totalBytes, palette: wasm.palette(OTHER), notice };
+    },
+    setPhoto(bytes) {
+        const size = opened().setPhoto(bytes);
+        kept.photo = bytes;
+        return { ...size, pixels: opened().pixels() };
+    },
+    setClasses(text) {
+        const classes = opened().setClasses(text);
+        kept.classes = text;
+        return classes;
+    },
+    setOptions(options) {
+        opened().setOptions(options);
+        Object.assign(kept.options, options);
+    },
+    async segment() {
+        cancelled = false;
+        try {
+            return await opened().segment();
+        } catch (error) {
+            await files?.forgetNamed(messageOf(error));
+            if (!lostGpu(error) || opened().engine.kind === 'cpu') throw error;
+            return await (await goOnWithCpu()).segment();
+        }
+    },
+    export: (kind) => opened().export(/** @type {ExportKind} */ (kind)),
+    cutout: (index) => opened().cutout(index),
+};
+
+/** @param {unknown} value */
+function buffersOf(value) {
+    const values = value instanceof Uint8Array ? [value] : Object.values(value ?? {});
+    return values.filter((part) => part instanceof Uint8Array).map((part) => part.buffer);
+}
+
+/** @type {Promise<void>} */
+let queue = Promise.resolve();
+
+page.onmessage = ({ data }) => {
+    if ('cancel' in data) {
+        cancelled = true;
+        return;
+    }
+    const { id, call, args } = data;
+    queue = queue.then(async () => {
+        try {
+            const value = await /** @type {(...args: any[]) => unknown} */ (calls[call])(...args);
+            page.postMessage({ id, value }, buffersOf(value));
+        } catch (error) {
+            // After a trap the module's memory is in no known state.
+            const fatal = error instanceof WebAssembly.RuntimeError;
+            page.postMessage({ id, error: messageOf(error), fatal });
+        }
+    });
+};

@@ -221,8 +221,18 @@ async function usePhoto() {
     const photo = await client.setPhoto(new Uint8Array(bytes));
     hasPhoto = true;
     photoName = name;
+    moveChooser();
     show(null);
     await overlay.showPhoto(photo);
+}
+
+/** Off the photo, once there is one to look at. */
+function moveChooser() {
+    const chooser = /** @type {HTMLElement} */ (file.parentElement);
+    const row = /** @type {HTMLElement} */ (byId('examples').parentElement);
+    if (chooser.parentElement === row) return;
+    /** @type {HTMLElement} */ (chooser.lastElementChild).textContent = 'Another photo';
+    row.append(chooser);
 }
 
 async function useNames() {

@@ -109,6 +109,7 @@ export class Chips {
     }
 
     #render() {
+        this.#input.placeholder = this.#names.length === 0 ? 'cat, sofa, wall' : 'another name';
         this.#list.replaceChildren(...this.#names.map((name, index) => this.#chip(name, index)));
     }
 

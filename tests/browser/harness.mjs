@@ -1,0 +1,148 @@
+/** A browser, a served dist/ and a page that notes all that a good page does not do. */
+
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { serve } from './server.mjs';
+
+/** @import { Browser, BrowserContext, Page } from 'playwright-core' */
+
+const DIST = process.env.DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
+
+export const PHOTO = fileURLToPath(new URL('../photos/chelsea.png', import.meta.url));
+/** A software adapter needs its time. */
+export const PATIENCE_MS = 300_000;
+
+const ARGUMENTS = [
+    '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+];
+const SOFTWARE_WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
+/** @param {{webgpu?: boolean}} [options] */
+export async function start({ webgpu = false } = {}) {
+    const server = await serve(DIST);
+    const browser = await chromium.launch({
+        executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+        args: [...ARGUMENTS, ...webgpu ? SOFTWARE_WEBGPU : []],
+    });
+    return {
+        server,
+        browser,
+        /**
+         * @param {string} query
+         * @param {{width?: number, height?: number, context?: BrowserContext}} [options]
+         */
+        open: (query, options) => openPage(browser, server, query, options),
+        async stop() {
+            await browser.close();
+            await server.close();
+        },
+    };
+}
+
+/**
+ * @param {Browser} browser
+ * @param {import('./server.mjs').TestServer} server
+ * @param {string} query
+ * @param {{width?: number, height?: number, context?: BrowserContext}} [options]
+ */
+async function openPage(browser, server, query, { width = 1280, height = 800, context } = {}) {
+    const page = await (context ?? browser).newPage(context ? undefined : { viewport: { width, height } });
+    page.setDefaultTimeout(PATIENCE_MS);
+    /** @type {string[]} */
+    const errors = [];
+    /** @type {string[]} */
+    const strangers = [];
+    page.on('console', (message) => {
+        if (message.type() === 'error' || message.type() === 'warning') errors.push(message.text());
+    });
+    page.on('pageerror', (error) => errors.push(String(error)));
+    page.context().on('request', (request) => {
+        const { protocol, origin } = new URL(request.url());
+        if (protocol !== 'blob:' && protocol !== 'data:' && origin !== new URL(server.url).origin) strangers.push(request.url());
+    });
+    await page.addInitScript(() => {
+        const seen = { stages: /** @type {any[]} */ ([]), results: /** @type {any[]} */ ([]) };
+        Object.assign(globalThis, { seen });
+        document.addEventListener('zegformer:stage', (event) => seen.stages.push(/** @type {CustomEvent} */ (event).detail));
+        document.addEventListener('zegformer:result', (event) => seen.results.push(/** @type {CustomEvent} */ (event).detail));
+    });
+    await page.goto(server.url + query);
+    return {
+        page,
+        errors,
+        /** @param {...string} states */
+        state: (...states) => waitForState(page, states),
+        text: () => page.locator('#status').innerText(),
+        /** @returns {Promise<{stage: string, state: string, cached?: boolean}[]>} */
+        stages: () => page.evaluate(() => /** @type {any} */ (globalThis).seen.stages),
+        forgetStages: () => page.evaluate(() => {
+            /** @type {any} */ (globalThis).seen.stages.length = 0;
+        }),
+        legend: () => readLegend(page),
+        lastMap: () => readLastMap(page),
+        /** Closes the page and fails if it did what a good page does not do. */
+        async close({ expected = /^$/ } = {}) {
+            await page.close();
+            assert.deepEqual(errors.filter((error) => !expected.test(error)), [], 'errors on the console');
+            assert.deepEqual(strangers, [], 'requests to other origins');
+        },
+    };
+}
+
+/**
+ * Waits for one of the states; an error that was not asked for fails at once, with its sentence.
+ *
+ * @param {Page} page
+ * @param {string[]} states
+ */
+async function waitForState(page, states) {
+    const any = [...states, 'error'].map((state) => `#status[data-state="${state}"]`).join(', ');
+    await page.waitForSelector(any);
+    const line = page.locator('#status');
+    const state = await line.getAttribute('data-state') ?? '';
+    assert.ok(states.includes(state), `state ${state}: ${await line.innerText()}`);
+    return state;
+}
+
+/** @param {Page} page */
+function readLegend(page) {
+    return page.locator('#legend li[data-class]').evaluateAll((items) => items.map((item) => ({
+        name: /** @type {HTMLElement} */ (item).dataset.class ?? '',
+        share: Number(/** @type {HTMLElement} */ (item).dataset.share),
+    })));
+}
+
+/** @param {Page} page */
+async function readLastMap(page) {
+    const map = await page.evaluate(() => {
+        const { width, height, labels } = /** @type {any} */ (globalThis).seen.results.at(-1);
+        let text = '';
+        for (let at = 0; at < labels.length; at += 32768) text += String.fromCharCode(...labels.subarray(at, at + 32768));
+        return { width, height, text: btoa(text) };
+    });
+    return { width: map.width, height: map.height, labels: new Uint8Array(Buffer.from(map.text, 'base64')) };
+}
+
+/**
+ * The share of pixels in which two label maps agree.
+ *
+ * @param {Uint8Array} one
+ * @param {Uint8Array} other
+ */
+export function agreement(one, other) {
+    assert.equal(one.length, other.length);
+    return one.reduce((same, label, at) => same + Number(label === other[at]), 0) / one.length;
+}
+
+/** Drops a file as a user does. @param {Page} page @param {string} name @param {Buffer} bytes @param {string} type */
+export async function dropFile(page, name, bytes, type) {
+    const transfer = await page.evaluateHandle(([text, fileName, mediaType]) => {
+        const data = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+        const dropped = new DataTransfer();
+        dropped.items.add(new File([data], fileName, { type: mediaType }));
+        return dropped;
+    }, [bytes.toString('base64'), name, type]);
+    await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer });
+}

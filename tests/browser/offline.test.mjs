@@ -1,0 +1,46 @@
+/** After one visit the page works without a network. */
+
+import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
+
+/** @type {Awaited<ReturnType<typeof start>>} */
+let browser;
+
+before(async () => {
+    browser = await start();
+});
+after(() => browser.stop());
+
+test('a second visit without a network segments a photo', { timeout: PATIENCE_MS }, async () => {
+    const context = await browser.browser.newContext();
+    const first = await browser.open('?engine=cpu&classes=cat,wall', { context });
+    await first.page.setInputFiles('#file', PHOTO);
+    await first.state('done');
+    await first.page.evaluate(() => navigator.serviceWorker.ready);
+    const online = await first.lastMap();
+    await first.close();
+
+    await browser.server.close();
+    const second = await browser.open('?engine=cpu&classes=cat,wall', { context });
+    await second.state('ready');
+    await second.page.click('#examples button >> nth=1');
+    await second.state('done');
+    await second.page.setInputFiles('#file', PHOTO);
+    await second.page.waitForFunction(() => /** @type {any} */ (globalThis).seen.results.at(-1).width === 451);
+    assert.deepEqual((await second.lastMap()).labels, online.labels);
+    // Only bundle.json is asked for, in case there is a newer one.
+    await second.close({ expected: /Failed to load resource/ });
+    await context.close();
+});
+
+test('the service worker keeps every file of the page', async () => {
+    const www = new URL('../../www/', import.meta.url);
+    const listed = [...(await readFile(new URL('sw.js', www), 'utf8')).matchAll(/'(www\/[^']+)'/g)].map(([, path]) => path);
+    const files = (await readdir(www, { recursive: true, withFileTypes: true }))
+        .filter((entry) => entry.isFile() && /\.(js|css|svg|jpg)$/.test(entry.name) && entry.name !== 'sw.js')
+        .map((entry) => `www/${`${entry.parentPath}/${entry.name}`.split('/www/').pop()}`);
+    const built = ['www/wasm/zegformer.js', 'www/wasm/zegformer_bg.wasm'];
+    assert.deepEqual(listed.sort(), [...files, ...built].sort());
+});

@@ -1,0 +1,142 @@
+/** The whole way in a real browser: a dropped photo, typed names, a label map; on both engines. */
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, describe, test } from 'node:test';
+import { PATIENCE_MS, PHOTO, agreement, dropFile, start } from './harness.mjs';
+
+const NAMES = 'cat, sofa | couch, wall';
+
+/** @type {Awaited<ReturnType<typeof start>>} */
+let browser;
+/** @type {Record<string, Uint8Array>} */
+const maps = {};
+
+before(async () => {
+    browser = await start({ webgpu: true });
+});
+after(() => browser.stop());
+
+/** @param {{name: string, share: number}[]} legend */
+function assertCatIsLargest(legend) {
+    assert.deepEqual(legend.map(({ name }) => name).sort(), ['cat', 'sofa', 'wall']);
+    const cat = legend.find(({ name }) => name === 'cat');
+    for (const { name, share } of legend) {
+        assert.ok(share >= 0 && share <= 1, `${name} has the share ${share}`);
+        assert.ok(name === 'cat' || share < (cat?.share ?? 0), `${name} (${share}) is larger than cat (${cat?.share})`);
+    }
+}
+
+describe('one photo', { timeout: 2 * PATIENCE_MS }, () => {
+    for (const engine of ['cpu', 'webgpu']) {
+        test(`a dropped photo and typed names make a label map on ${engine}`, async () => {
+            const { page, ...zeg } = await browser.open(`?engine=${engine}`);
+            await zeg.state('ready');
+            assert.equal(await page.locator('#status').getAttribute('data-engine'), engine);
+            await page.fill('#classes', NAMES);
+            await page.press('#classes', 'Enter');
+            await dropFile(page, 'chelsea.png', await readFile(PHOTO), 'image/png');
+            await zeg.state('done');
+            assert.equal(await page.locator('#status').getAttribute('data-engine'), engine, 'the engine changed');
+            assert.ok(Number(await page.locator('#status').getAttribute('data-ms')) > 0);
+            assertCatIsLargest(await zeg.legend());
+            const map = await zeg.lastMap();
+            assert.deepEqual([map.width, map.height], [451, 300]);
+            maps[engine] = map.labels;
+            const painted = await page.evaluate(() => {
+                const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById('overlay'));
+                const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
+                return data.filter((value, at) => at % 4 === 3 && value > 0).length / (data.length / 4);
+            });
+            const named = map.labels.filter((label) => label !== 255).length / map.labels.length;
+            assert.ok(Math.abs(painted - named) < 0.01, `${painted} of the overlay is painted, ${named} is named`);
+            await zeg.close();
+        });
+    }
+
+    test('both engines agree on the labels', () => {
+        assert.ok(maps.cpu && maps.webgpu, 'an engine made no map');
+        const same = agreement(maps.cpu, maps.webgpu);
+        assert.ok(same >= 0.99, `they agree on ${(same * 100).toFixed(2)} % of the pixels`);
+    });
+
+    test('a name added, a slider moved: neither segmenter nor crops run again', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        const first = (await zeg.stages()).filter((event) => event.state === 'done');
+        assert.deepEqual(first.filter((event) => event.cached).map((event) => event.stage), [], 'kept from nowhere');
+        await zeg.forgetStages();
+        await page.fill('#classes', 'blanket');
+        await page.press('#classes', 'Enter');
+        await page.waitForSelector('#legend li[data-class="blanket"]');
+        const second = (await zeg.stages()).filter((event) => event.state === 'done');
+        const cached = Object.fromEntries(second.map((event) => [event.stage, event.cached]));
+        assert.equal(cached.segmenter, true);
+        assert.equal(cached.crops, true);
+        assert.equal(cached.text, false, 'a new name has to be read');
+        assert.equal(cached.compose, false);
+
+        await zeg.forgetStages();
+        await page.click('summary');
+        await page.locator('input[name=threshold]').fill('0.1');
+        await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.stages.some((/** @type {any} */ event) => event.stage === 'compose' && event.state === 'done'));
+        for (const event of (await zeg.stages()).filter((found) => found.state === 'done')) {
+            if (['segmenter', 'text', 'crops'].includes(event.stage)) assert.equal(event.cached, true, event.stage);
+        }
+        await zeg.close();
+    });
+
+    test('an example photo brings its names and runs', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu');
+        await zeg.state('ready');
+        await page.click('#examples button >> nth=0');
+        await zeg.state('done');
+        assertCatIsLargest(await zeg.legend());
+        await zeg.close();
+    });
+
+    test('classes are hidden, shown alone, by mouse and by keyboard', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        const cat = page.locator('#legend li[data-class="cat"] .legend-toggle');
+        const wall = page.locator('#legend li[data-class="wall"] .legend-toggle');
+        await cat.focus();
+        await page.keyboard.press('Enter');
+        assert.equal(await cat.getAttribute('aria-pressed'), 'false');
+        assert.ok(await cat.evaluate((button) => button === document.activeElement), 'the focus is lost');
+        await page.click('#legend li[data-class="cat"] >> text=only');
+        assert.equal(await cat.getAttribute('aria-pressed'), 'true');
+        assert.equal(await wall.getAttribute('aria-pressed'), 'false');
+        await page.hover('#overlay');
+        assert.match(await page.locator('#readout').innerText(), /^(cat|wall) · \d+ %$|^nothing named$/);
+        await zeg.close();
+    });
+
+    test('results are saved under the photo’s name', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        /** @param {string} selector */
+        const saved = async (selector) => {
+            const [download] = await Promise.all([page.waitForEvent('download'), page.click(selector)]);
+            return { name: download.suggestedFilename(), bytes: await readFile(await download.path()) };
+        };
+        const labels = await saved('[data-kind="labels.png"]');
+        assert.equal(labels.name, 'chelsea.labels.png');
+        // Width, height, depth and colour type stand in the header; 3 is a palette.
+        assert.deepEqual([labels.bytes.readUInt32BE(16), labels.bytes.readUInt32BE(20), labels.bytes[24], labels.bytes[25]], [451, 300, 8, 3]);
+        const overlay = await saved('[data-kind="overlay.png"]');
+        assert.equal(overlay.bytes.subarray(1, 4).toString(), 'PNG');
+        for (const [kind, name] of [['json', 'chelsea.json'], ['coco', 'chelsea.coco.json'], ['geojson', 'chelsea.geojson']]) {
+            const report = await saved(`[data-kind="${kind}"]`);
+            assert.equal(report.name, name);
+            assert.ok(JSON.parse(report.bytes.toString()), kind);
+        }
+        const cutout = await saved('#legend li[data-class="cat"] >> text=cut out');
+        assert.equal(cutout.name, 'chelsea.cat.png');
+        assert.equal(cutout.bytes[25], 6, 'no alpha');
+        await zeg.close();
+    });
+});

@@ -1,0 +1,66 @@
+/** A static server that serves dist/ from a subfolder, as any host would. */
+
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+
+export const FOLDER = '/some/folder/';
+
+/** @type {Record<string, string>} */
+const TYPES = {
+    '.html': 'text/html; charset=utf-8',
+    '.css': 'text/css',
+    '.js': 'text/javascript',
+    '.mjs': 'text/javascript',
+    '.json': 'application/json',
+    '.wasm': 'application/wasm',
+    '.svg': 'image/svg+xml',
+    '.jpg': 'image/jpeg',
+    '.png': 'image/png',
+};
+
+/**
+ * @typedef {(path: string) => {status?: number, body: Buffer} | Promise<void> | undefined} Intercept
+ *   hears of each path before it is served; may answer in the server's place, or hold the answer back
+ * @typedef {{url: string, paths: string[], intercept: Intercept, close(): Promise<void>}} TestServer
+ */
+
+/**
+ * @param {string} root
+ * @returns {Promise<TestServer>}
+ */
+export async function serve(root) {
+    /** @type {TestServer} */
+    const test = { url: '', paths: [], intercept: () => undefined, close: async () => {} };
+    const server = createServer(async (request, response) => {
+        const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
+        const inside = path.startsWith(FOLDER) ? path.slice(FOLDER.length) : null;
+        test.paths.push(inside ?? path);
+        const instead = await test.intercept(inside ?? path);
+        if (instead) {
+            response.writeHead(instead.status ?? 200).end(instead.body);
+            return;
+        }
+        const file = join(root, normalize(inside === '' ? 'index.html' : inside ?? ''));
+        const found = inside !== null && file.startsWith(root) ? await stat(file).catch(() => null) : null;
+        if (!found?.isFile()) {
+            response.writeHead(404).end();
+            return;
+        }
+        response.writeHead(200, {
+            'content-type': TYPES[extname(file)] ?? 'application/octet-stream',
+            'content-length': found.size,
+            'cache-control': 'no-cache',
+        });
+        createReadStream(file).pipe(response);
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(null)));
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+    test.url = `http://127.0.0.1:${port}${FOLDER}`;
+    test.close = () => new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+    });
+    return test;
+}

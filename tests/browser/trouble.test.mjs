@@ -1,0 +1,163 @@
+/** What goes wrong is said in a sentence, and the page goes on. */
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { PATIENCE_MS, PHOTO, dropFile, start } from './harness.mjs';
+
+/** @type {Awaited<ReturnType<typeof start>>} */
+let browser;
+
+before(async () => {
+    browser = await start();
+});
+afterEach(() => {
+    browser.server.intercept = () => undefined;
+});
+after(() => browser.stop());
+
+const MISSING = /Failed to load resource/;
+
+describe('trouble', { timeout: PATIENCE_MS }, () => {
+    test('a broken image is named as such, and the next photo works', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        await dropFile(page, 'broken.png', Buffer.from('this is no picture'), 'image/png');
+        await zeg.state('error');
+        assert.match(await zeg.text(), /^This is not an image.*\.$/);
+        await dropFile(page, 'cut.png', (await readFile(PHOTO)).subarray(0, 30_000), 'image/png');
+        await page.waitForFunction(() => document.getElementById('status')?.innerText.includes('damaged'));
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForSelector('#status[data-state=done]');
+        await zeg.close();
+    });
+
+    test('an image of absurd size is refused before it takes the memory', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        const bytes = await readFile(PHOTO);
+        bytes.writeUInt32BE(900_000, 16);
+        bytes.writeUInt32BE(900_000, 20);
+        await dropFile(page, 'huge.png', bytes, 'image/png');
+        await zeg.state('error');
+        assert.match(await zeg.text(), /^(The|This) image .*\.$/);
+        await zeg.close();
+    });
+
+    test('no names: the page says what it waits for', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu');
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForFunction(() => document.getElementById('status')?.innerText.includes('Type at least one name'));
+        await page.fill('#classes', ' ,; , ');
+        assert.equal(await page.locator('.chip').count(), 0);
+        assert.equal(await zeg.state('ready'), 'ready');
+        await zeg.close();
+    });
+
+    test('without WebGPU the CPU does the work, and the page says why', async () => {
+        const { page, ...zeg } = await browser.open('?engine=webgpu&classes=cat');
+        await zeg.state('ready');
+        assert.equal(await page.locator('#status').getAttribute('data-engine'), 'cpu');
+        assert.match(await page.locator('#notice').innerText(), /WebGPU does not work here.*CPU/s);
+        // Chromium itself warns that there is no adapter.
+        await zeg.close({ expected: /WebGPU/ });
+    });
+
+    test('a model that is not there', async () => {
+        const zeg = await browser.open('?model=not-there');
+        await zeg.state('error');
+        assert.match(await zeg.text(), /not-there could not be loaded.*bundle\.json is not on the server\.$/);
+        await zeg.close({ expected: MISSING });
+    });
+
+    test('a damaged model file is noticed, and fetched again', async () => {
+        const path = 'models/zegformer-lite/segmenter.onnx';
+        browser.server.intercept = (asked) => {
+            if (asked !== path) return undefined;
+            return { body: Buffer.alloc(1000) };
+        };
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForSelector('#status[data-state=error]');
+        assert.match(await zeg.text(), /segmenter\.onnx.*download the model again/);
+        browser.server.intercept = () => undefined;
+        await page.fill('#classes', 'wall,');
+        await page.waitForSelector('#status[data-state=done]');
+        await zeg.close();
+    });
+
+    test('no room in the cache: it works from memory and says so', async () => {
+        const context = await browser.browser.newContext();
+        const blank = await context.newPage();
+        const session = await context.newCDPSession(blank);
+        await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(browser.server.url).origin, quotaSize: 10_000 });
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat', { context });
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        assert.match(await page.locator('#notice').innerText(), /no room to keep the model/);
+        await zeg.close();
+        await context.close();
+    });
+
+    test('class names are text, whatever they look like', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu');
+        const hostile = ['<img src=x onerror="window.hacked=1">', '"><script>hacked=1</script>', '__proto__', 'constructor', '\u202Etac', '🐈'];
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        for (const name of hostile) {
+            await page.fill('#classes', name);
+            await page.press('#classes', 'Enter');
+        }
+        await page.waitForFunction((count) => document.querySelectorAll('#legend li[data-class]').length === count
+            || document.getElementById('status')?.dataset.state === 'error', hostile.length);
+        await zeg.state('done');
+        const names = (await zeg.legend()).map(({ name }) => name);
+        assert.deepEqual(names.sort(), [...hostile].sort());
+        assert.equal(await page.locator('aside img, aside script').count(), 0);
+        assert.equal(await page.evaluate(() => 'hacked' in globalThis), false);
+        await zeg.close();
+    });
+
+    test('the address cannot name a model elsewhere', async () => {
+        const zeg = await browser.open('?engine=cpu&model=..%2F..%2Fevil&classes=%3Cb%3Ecat');
+        await zeg.state('ready');
+        assert.equal(browser.server.paths.some((path) => path.includes('evil')), false);
+        assert.equal(await zeg.page.locator('.chip-name').innerText(), '<b>cat');
+        await zeg.close();
+    });
+
+    test('stop ends a run that cannot hear it, and the next run works', async () => {
+        /** @type {() => void} */
+        let release = () => {};
+        const held = new Promise((resolve) => {
+            release = () => resolve(undefined);
+        });
+        browser.server.intercept = (path) => (path.endsWith('segmenter.onnx') ? held.then(() => {}) : undefined);
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForSelector('#status[data-state=running]');
+        await page.click('#stop');
+        await page.waitForFunction(() => document.getElementById('status')?.innerText.startsWith('Stopped'), null, { timeout: 10_000 });
+        assert.equal(await zeg.state('ready'), 'ready');
+        release();
+        await page.fill('#classes', 'wall,');
+        await zeg.state('done');
+        assert.equal((await zeg.legend()).length, 2, 'the new worker was not told the names');
+        await zeg.close();
+    });
+
+    test('stop between two steps ends the run within the old worker', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        await page.evaluate(() => document.addEventListener('zegformer:stage', () => document.getElementById('stop')?.click(), { once: true }));
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForFunction(() => document.getElementById('status')?.innerText.startsWith('Stopped'), null, { timeout: 20_000 });
+        await page.fill('#classes', 'wall,');
+        await zeg.state('done');
+        await zeg.close();
+    });
+});

@@ -1,0 +1,127 @@
+/** The page's functions that need no browser. */
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { mergeNames, parseNames, tidyName } from '../../www/chips.js';
+import { cutoutName, fileName, stem } from '../../www/downloads.js';
+import { percent, solo } from '../../www/legend.js';
+import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
+import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
+import { readAddress } from '../../www/settings.js';
+import { duration, megabytes, sentence } from '../../www/status.js';
+
+test('names are split at commas, semicolons and lines; synonyms stay together', () => {
+    assert.deepEqual(parseNames('cat, sofa | couch;wall\n\n tall   tree ,,;'), ['cat', 'sofa | couch', 'wall', 'tall tree']);
+    assert.deepEqual(parseNames(' ,; \n'), []);
+    assert.equal(tidyName(' | sofa||couch | '), 'sofa | couch');
+    assert.equal(tidyName('|'), '');
+});
+
+test('a name is there once, whatever its case', () => {
+    assert.deepEqual(mergeNames(['Cat'], ['cat', 'dog', 'DOG', 'sofa']), ['Cat', 'dog', 'sofa']);
+    assert.deepEqual(mergeNames([], ['constructor', '__proto__']), ['constructor', '__proto__']);
+});
+
+test('file names are made of the photo’s name', () => {
+    assert.equal(stem('my cat.final.JPEG'), 'my-cat.final');
+    assert.equal(stem('C:\\fakepath\\Käthe.png'), 'Käthe');
+    assert.equal(stem('../../etc/passwd'), 'passwd');
+    assert.equal(stem('...'), 'photo');
+    assert.equal(stem(`${'x'.repeat(300)}.png`).length, 80);
+    assert.equal(fileName('a.png', 'coco'), 'a.coco.json');
+    assert.equal(cutoutName('a.png', 'traffic light/<b>'), 'a.b.png');
+    assert.equal(cutoutName('a.png', 'St. Bernard'), 'a.St.-Bernard.png');
+});
+
+test('shares are told in whole per cent, and a little is not nothing', () => {
+    assert.equal(percent(0), '0 %');
+    assert.equal(percent(0.004), '< 1 %');
+    assert.equal(percent(0.456), '46 %');
+    assert.equal(percent(1), '100 %');
+});
+
+test('"only" hides the others, and a second time shows all', () => {
+    assert.deepEqual([...solo(new Set(), 1, 3)], [0, 2]);
+    assert.deepEqual([...solo(new Set([0, 2]), 1, 3)], []);
+    assert.deepEqual([...solo(new Set([0, 1, 2]), 1, 3)], [0, 2]);
+});
+
+test('a file’s key in the cache holds its hash', () => {
+    assert.equal(cacheKey('https://a.b/models/m/x.onnx', 'abc'), 'https://a.b/models/m/x.onnx?sha256=abc');
+    assert.notEqual(cacheKey('https://a.b/x', '1'), cacheKey('https://a.b/x', '2'));
+    assert.equal(httpSentence(404, 'https://a.b/models/m/x.onnx'), 'x.onnx is not on the server');
+    assert.match(httpSentence(503, 'https://a.b/x'), /503/);
+});
+
+test('a body is read to its end whatever Content-Length says', async () => {
+    /** @type {number[]} */
+    const progress = [];
+    const body = new ReadableStream({
+        start(controller) {
+            controller.enqueue(new Uint8Array([1, 2]));
+            controller.enqueue(new Uint8Array([3]));
+            controller.close();
+        },
+    });
+    const bytes = await readBody(new Response(body, { headers: { 'content-length': '1' } }), (done) => progress.push(done));
+    assert.deepEqual([...bytes], [1, 2, 3]);
+    assert.deepEqual(progress, [2, 3]);
+});
+
+test('the overlay fits within its limit and is never empty', () => {
+    assert.deepEqual(fitWithin(4000, 2000, 1600), { width: 1600, height: 800 });
+    assert.deepEqual(fitWithin(300, 200, 1600), { width: 300, height: 200 });
+    assert.deepEqual(fitWithin(40000, 1, 1600), { width: 1600, height: 1 });
+});
+
+test('labels are painted in their colours, borders opaque, hidden and other clear', () => {
+    const palette = new Uint8Array([255, 0, 0, 0, 255, 0]);
+    // Two columns of class 0, one of class 1, one of "other".
+    const map = { width: 4, height: 1, labels: new Uint8Array([0, 0, 1, 255]) };
+    const view = { width: 4, height: 1, opacity: 0.5, isShown: () => true };
+    assert.deepEqual([...paintLabels(map, palette, view)], [255, 0, 0, 128, 255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 0, 0]);
+    const hidden = paintLabels(map, palette, { ...view, isShown: (label) => label === 1 });
+    assert.deepEqual([...hidden], [0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 255, 0, 0, 0, 0]);
+    const half = paintLabels(map, palette, { ...view, width: 2 });
+    assert.deepEqual([half[0], half[3], half[7]], [255, 255, 0]);
+    assert.equal(cssColour(palette, 1), 'rgb(0 255 0)');
+});
+
+test('the read-out takes the pixel under the pointer, edges included', () => {
+    const map = { width: 2, height: 2, labels: new Uint8Array([0, 1, 2, 255]), confidence: new Uint8Array([255, 0, 51, 0]) };
+    assert.deepEqual(probe(map, 0, 0), { label: 0, confidence: 1 });
+    assert.deepEqual(probe(map, 0.4, 0.6), { label: 2, confidence: 0.2 });
+    assert.equal(probe(map, 1, 1).label, 255);
+    assert.equal(probe(map, -3, 9).label, 2);
+});
+
+test('the address chooses engine, model and names, and nothing else', () => {
+    assert.deepEqual(readAddress('?engine=cpu&classes=cat,dog&model=big-1'), { engine: 'cpu', model: 'big-1', classes: 'cat,dog' });
+    assert.deepEqual(readAddress(''), { engine: 'auto', model: 'zegformer-lite', classes: '' });
+    for (const model of ['../x', 'a/b', 'https://evil', 'A', '', 'a%00']) {
+        assert.equal(readAddress(`?model=${encodeURIComponent(model)}&engine=gpu`).model, 'zegformer-lite', model);
+    }
+    assert.equal(readAddress('?engine=gpu').engine, 'auto');
+});
+
+test('messages are sentences', () => {
+    assert.equal(sentence('stopped here'), 'Stopped here.');
+    assert.equal(sentence('Is it?'), 'Is it?');
+    assert.equal(megabytes(34_400_000), '34 MB');
+    assert.equal(megabytes(1_250_000), '1.3 MB');
+    assert.equal(duration(812.4), '812 ms');
+    assert.equal(duration(1834), '1.8 s');
+});
+
+test('the page allows no script but its own, and no request to elsewhere', async () => {
+    const html = await readFile(new URL('../../index.html', import.meta.url), 'utf8');
+    const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(html)?.[1] ?? '';
+    const rules = Object.fromEntries(policy.split(';').map((rule) => rule.trim().split(/\s+(.*)/s)));
+    assert.equal(rules['default-src'], "'self'");
+    assert.equal(rules['script-src'], "'self' 'wasm-unsafe-eval'");
+    assert.equal(rules['connect-src'], "'self'");
+    assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*|https?:/);
+    // A host may serve the page from any folder.
+    for (const [, url] of html.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(url, /^(www\/|$)/, url);
+});

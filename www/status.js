@@ -16,7 +16,8 @@ const DOING = {
 /** @param {string} text */
 export function sentence(text) {
     const trimmed = text.trim();
-    const start = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+    // A sentence may begin with a file's name, which stays as it is.
+    const start = /^\S+\.\w/.test(trimmed) ? trimmed : trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
     return /[.!?]$/.test(start) ? start : `${start}.`;
 }
 

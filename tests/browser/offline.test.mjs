@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
 
 /** @type {Awaited<ReturnType<typeof start>>} */
@@ -40,7 +42,7 @@ test('the service worker keeps every file of the page', async () => {
     const listed = [...(await readFile(new URL('sw.js', www), 'utf8')).matchAll(/'(www\/[^']+)'/g)].map(([, path]) => path);
     const files = (await readdir(www, { recursive: true, withFileTypes: true }))
         .filter((entry) => entry.isFile() && /\.(js|css|svg|jpg)$/.test(entry.name) && entry.name !== 'sw.js')
-        .map((entry) => `www/${`${entry.parentPath}/${entry.name}`.split('/www/').pop()}`);
+        .map((entry) => relative(fileURLToPath(new URL('..', www)), join(entry.parentPath, entry.name)));
     const built = ['www/wasm/zegformer.js', 'www/wasm/zegformer_bg.wasm'];
     assert.deepEqual(listed.sort(), [...files, ...built].sort());
 });

@@ -108,6 +108,7 @@ test('the address chooses engine, model and names, and nothing else', () => {
 test('messages are sentences', () => {
     assert.equal(sentence('stopped here'), 'Stopped here.');
     assert.equal(sentence('Is it?'), 'Is it?');
+    assert.equal(sentence('model.onnx is damaged'), 'model.onnx is damaged.');
     assert.equal(megabytes(34_400_000), '34 MB');
     assert.equal(megabytes(1_250_000), '1.3 MB');
     assert.equal(duration(812.4), '812 ms');

@@ -19,12 +19,14 @@ const ARGUMENTS = [
 ];
 const SOFTWARE_WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 
-/** @param {{webgpu?: boolean}} [options] */
-export async function start({ webgpu = false } = {}) {
+const GPU = ['--enable-unsafe-webgpu', '--ignore-gpu-blocklist', '--enable-features=Vulkan', '--use-angle=vulkan'];
+
+/** @param {{webgpu?: boolean, gpu?: boolean}} [options] WebGPU on the software adapter, or on the machine's graphics card */
+export async function start({ webgpu = false, gpu = false } = {}) {
     const server = await serve(DIST);
     const browser = await chromium.launch({
         executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-        args: [...ARGUMENTS, ...webgpu ? SOFTWARE_WEBGPU : []],
+        args: [...ARGUMENTS, ...webgpu ? SOFTWARE_WEBGPU : [], ...gpu ? GPU : []],
     });
     return {
         server,

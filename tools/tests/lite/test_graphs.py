@@ -1,0 +1,137 @@
+"""The hand-written graphs against PyTorch, with random weights instead of downloaded ones."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from zegformer_tools.lite import graphs
+from zegformer_tools.lite.backbone import CHANNELS, STAGE_ENDS, WIDTH, Block, Convolution
+from zegformer_tools.lite.image import RESIDUAL, SHARPNESS, SIDE, residual_net
+from zegformer_tools.lite.model import Namer, Segmenter, sine_position
+from zegformer_tools.lite.names import EMBEDDING
+from zegformer_tools.official.graph import Graph
+
+ALLOWED = {
+    "Add", "AveragePool", "Clip", "Conv", "Div", "Erf", "GlobalAveragePool", "LayerNormalization", "MatMul", "Mul",
+    "ReduceSum", "Relu", "Reshape", "Resize", "Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose",
+}  # fmt: skip
+
+
+class TinyBackbone:
+    """The strides and widths of Lite0's stages, with hardly any convolutions between them."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.stem = self._conv("stem", 3, 8, 3, 2)
+        self.blocks = []
+        width = 8
+        for index in range(16):
+            stride = STAGE_ENDS.get(index)
+            out = CHANNELS[stride] if stride else width
+            parts = [self._conv(f"block{index}", width, out, 3 if stride else 1, 2 if stride else 1)]
+            self.blocks.append(Block(parts, residual=not stride))
+            width = out
+        self.head = self._conv("head", width, WIDTH, 1, 1)
+        self.classifier = torch.randn(10, WIDTH) * 0.2
+        self.classifier_bias = torch.randn(10)
+
+    @staticmethod
+    def _conv(name: str, inputs: int, outputs: int, size: int, stride: int) -> Convolution:
+        weight = torch.randn(outputs, inputs, size, size) * (2 / (inputs * size * size)) ** 0.5
+        return Convolution(name, weight, torch.randn(outputs) * 0.1, stride, 1, True)
+
+    def features(self, pixels: torch.Tensor) -> dict[int, torch.Tensor]:
+        found, x = {}, self.stem(pixels)
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in STAGE_ENDS:
+                found[STAGE_ENDS[index]] = x
+        return found
+
+
+def outputs(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    model = graph.model()
+    onnx.checker.check_model(model, full_check=True)
+    assert {node.op_type for node in graph.nodes} <= ALLOWED
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (128, 64)])
+@torch.no_grad()
+def test_one_segmenter_graph_serves_every_size(height, width):
+    backbone = TinyBackbone()
+    words = torch.nn.functional.normalize(torch.randn(10, EMBEDDING), dim=-1)
+    namer = Namer(backbone.classifier, backbone.classifier_bias, words)
+    namer.learned.weight.normal_(std=0.01)
+    model = Segmenter((backbone.head.weight, backbone.head.bias), namer).eval()
+    pixels = torch.randn(1, 3, height, width)
+    found = model(backbone.features(pixels))
+    position = sine_position(height // 16, width // 16)
+    made = outputs(graphs.segmenter_graph(model, backbone), {"pixels": pixels.numpy(), "position": position.numpy()})
+    np.testing.assert_allclose(made["mask_logits"], found.masks(), atol=2e-3, rtol=1e-3)
+    np.testing.assert_allclose(made["segment_embeddings"], found.embeddings, atol=1e-4)
+    np.testing.assert_allclose(made["background_logits"], found.background, atol=1e-3)
+
+
+@torch.no_grad()
+def test_image_graph():
+    backbone, residual = TinyBackbone(), residual_net()
+    residual[2].weight.normal_(std=0.1)
+    words = torch.randn(10, EMBEDDING)
+    crops = torch.randn(3, 3, SIDE, SIDE)
+    pooled = backbone.head(backbone.features(crops)[32]).mean((2, 3))
+    logits = SHARPNESS * (pooled @ backbone.classifier.T + backbone.classifier_bias)
+    expected = torch.nn.functional.normalize(logits.softmax(-1) @ words + RESIDUAL * residual(pooled), dim=-1)
+    made = outputs(graphs.image_graph(backbone, words, residual), {"crops": crops.numpy()})
+    np.testing.assert_allclose(made["crop_embeddings"], expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_text_graph_ignores_padding():
+    torch.manual_seed(0)
+    mean = np.random.default_rng(0).normal(size=EMBEDDING).astype(np.float32) * 0.01
+    graph = graphs.text_graph(_tiny_sentence_encoder(), mean)
+    tokens = np.random.default_rng(1).normal(size=(1, 5, EMBEDDING)).astype(np.float32)
+    short = {
+        "tokens": tokens,
+        "attention_bias": np.zeros((1, 1, 5, 5), np.float32),
+        "pooling": np.full((1, 5), 0.2, np.float32),
+    }
+    bias = np.zeros((1, 1, 8, 8), np.float32)
+    bias[..., 5:] = -1e4
+    padded = {
+        "tokens": np.pad(tokens, ((0, 0), (0, 3), (0, 0))),
+        "attention_bias": bias,
+        "pooling": np.pad(short["pooling"], ((0, 0), (0, 3))),
+    }
+    one, other = outputs(graph, short)["text_embeddings"], outputs(graph, padded)["text_embeddings"]
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(one), 1, atol=1e-5)
+
+
+def _tiny_sentence_encoder() -> SimpleNamespace:
+    nn = torch.nn
+
+    def norm() -> torch.nn.LayerNorm:
+        return nn.LayerNorm(EMBEDDING)
+
+    def dense(inputs: int, out: int, **others: object) -> SimpleNamespace:
+        return SimpleNamespace(dense=nn.Linear(inputs, out), **others)
+
+    own = SimpleNamespace(**{part: nn.Linear(EMBEDDING, EMBEDDING) for part in ("query", "key", "value")})
+    layer = SimpleNamespace(
+        attention=SimpleNamespace(self=own, output=dense(EMBEDDING, EMBEDDING, LayerNorm=norm())),
+        intermediate=dense(EMBEDDING, 32),
+        output=dense(32, EMBEDDING, LayerNorm=norm()),
+    )
+    return SimpleNamespace(
+        config=SimpleNamespace(num_attention_heads=12),
+        embeddings=SimpleNamespace(LayerNorm=norm()),
+        encoder=SimpleNamespace(layer=[layer]),
+    )

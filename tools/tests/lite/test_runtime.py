@@ -1,0 +1,44 @@
+"""Fusion and composition as the browser does them."""
+
+import math
+
+import torch
+
+from zegformer_tools.lite.runtime import OTHER, Choice, Classes, Proposals, labels, scores
+
+
+def two_halves() -> Proposals:
+    masks = torch.full((2, 4, 4), -9.0)
+    masks[0, :, :2] = 9
+    masks[1, :, 2:] = 9
+    rows = torch.eye(3)
+    return Proposals(masks, rows[:2], torch.zeros(2), [0, 1], rows[[0, 2]])
+
+
+def test_fused_is_the_weighted_geometric_mean():
+    found, classes = two_halves(), Classes(torch.eye(3), torch.zeros(0, 3))
+    whole = scores(found, classes, Choice(2.0, 0.0, 0.0)), scores(found, classes, Choice(2.0, 1.0, 0.0))
+    both = scores(found, classes, Choice(2.0, 0.25, 0.0))
+    assert math.isclose(both[1, 2], whole[0][1, 2] ** 0.75 * whole[1][1, 2] ** 0.25, rel_tol=1e-5)
+
+
+def test_each_half_gets_its_name():
+    found, classes = two_halves(), Classes(torch.eye(3)[:2], torch.zeros(0, 3))
+    picked, confidence = labels(found, classes, Choice(20.0, 0.0, 0.3), (8, 8))
+    assert (picked[:, :3] == 0).all() and (picked[:, 5:] == 1).all()
+    assert confidence[:, :3].min() > 0.9
+
+
+def test_a_distractor_takes_its_pixels_away():
+    found, classes = two_halves(), Classes(torch.eye(3)[:1], torch.eye(3)[1:2])
+    picked, _ = labels(found, classes, Choice(20.0, 0.0, 0.3), (8, 8))
+    assert (picked[:, :3] == 0).all() and (picked[:, 5:] == OTHER).all()
+
+
+def test_gamma_damps_seen_names():
+    found = two_halves()
+    found.embeddings = torch.nn.functional.normalize(torch.tensor([[1.0, 0.95, 0], [0, 0, 1]]), dim=-1)
+    classes = Classes(torch.eye(3)[:2], torch.zeros(0, 3))
+    plain, _ = labels(found, classes, Choice(5.0, 0.0, 0.0), (8, 8))
+    damped, _ = labels(found, classes, Choice(5.0, 0.0, 0.0, 0.5, frozenset({0})), (8, 8))
+    assert (plain[:, :3] == 0).all() and (damped[:, :3] == 1).all()

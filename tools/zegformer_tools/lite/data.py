@@ -1,0 +1,157 @@
+"""Photos and their segments, read from a folder of data sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SHORT, LONG = 256, 320
+"""Sides of a training crop; portraits are 320 high."""
+CELL = 4
+"""Pixels per cell of the label maps kept for training."""
+LEAST_CELLS = 12
+MOST_SEGMENTS = 24
+CLOTHES_OFF_BODY = {"bag", "purse", "wallet"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    set: str
+    stem: str
+    image: Path
+
+    @property
+    def held_out(self) -> bool:
+        """One photo in ten, by its name alone, is never trained on."""
+        return is_held_out(self.stem)
+
+
+def is_held_out(stem: str) -> bool:
+    return hashlib.md5(stem.encode()).digest()[0] < 26
+
+
+@dataclass
+class Segments:
+    """Boolean masks [K, h, w] and the id of each one's name; -1 has none. `labelled`: cells that someone named."""
+
+    masks: np.ndarray
+    names: list[int]
+    labelled: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+
+
+def photos(data: Path, name: str) -> list[Photo]:
+    return [Photo(name, p.stem, p) for p in sorted((data / name / "images").iterdir())]
+
+
+def label_files(data: Path, photo: Photo) -> list[Path]:
+    """The label maps of a photo: one, or one per annotator."""
+    folder = data / photo.set
+    if photo.set == "bsds":
+        return sorted((folder / "segments").glob(f"{photo.stem}_*.png"))
+    return [folder / ("semantic" if photo.set == "coco" else "masks") / f"{photo.stem}.png"]
+
+
+def rare_first(data: Path, found: list[Photo], most: int) -> list[Photo]:
+    """At most `most` photos, those with classes of few photos first, then evenly by md5."""
+    classes = {p: set(np.unique(np.array(Image.open(label_files(data, p)[0]).reduce(2)))) - {0, 255} for p in found}
+    counts: dict[int, int] = {}
+    for present in classes.values():
+        for c in present:
+            counts[c] = counts.get(c, 0) + 1
+
+    def rank(photo: Photo) -> tuple[int, str]:
+        rarest = min((counts[c] for c in classes[photo]), default=10**6)
+        several = len(classes[photo]) > 1
+        order = hashlib.md5(photo.stem.encode()).hexdigest()
+        return (0 if rarest < 200 or several else 1, order)
+
+    return sorted(found, key=rank)[:most]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of a photo with the training crop's aspect, mirrored or not."""
+
+    box: tuple[float, float, float, float]
+    flip: bool
+    portrait: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return (LONG, SHORT) if self.portrait else (SHORT, LONG)
+
+    @classmethod
+    def of(cls, width: int, height: int, scale: float, flip: bool, rng: np.random.Generator) -> Crop:
+        """A random place; scale 1 is the largest crop that fits."""
+        portrait = height > width
+        long_side, short_side = (height, width) if portrait else (width, height)
+        whole = min(long_side / LONG, short_side / SHORT)
+        h, w = (LONG, SHORT) if portrait else (SHORT, LONG)
+        h, w = h * whole * scale, w * whole * scale
+        x, y = rng.uniform(0, width - w + 1e-6), rng.uniform(0, height - h + 1e-6)
+        return cls((x, y, x + w, y + h), flip, portrait)
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        h, w = self.size
+        found = np.asarray(image.convert("RGB").resize((w, h), Image.Resampling.BILINEAR, box=self.box))
+        return found[:, ::-1] if self.flip else found
+
+    def labels(self, image: Image.Image) -> np.ndarray:
+        h, w = self.size
+        size = (w // CELL, h // CELL)
+        found = np.asarray(image.resize(size, Image.Resampling.NEAREST, box=self.box)).astype(np.int32)
+        return found[:, ::-1] if self.flip else found
+
+
+def segments(kind: str, labels: np.ndarray, ids: dict[tuple[str, int], int], person: int) -> Segments:
+    """The segments of a label map. `ids`: (set, label) -> id of the name; `person`: the id of "person"."""
+    masks, names = [], []
+    if kind == "bsds":
+        void, labelled = set(), np.zeros_like(labels, bool)
+    else:
+        void = {255} if kind == "coco" else {0, 255}
+        labelled = ~np.isin(labels, list(void))
+    values, counts = np.unique(labels, return_counts=True)
+    for value, count in sorted(zip(values.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
+        if value in void or count < LEAST_CELLS or len(masks) >= MOST_SEGMENTS:
+            continue
+        masks.append(labels == value)
+        names.append(-1 if kind == "bsds" else ids[kind, value])
+    if kind == "ccp" and labelled.any():
+        # Garments overlap with who wears them: the whole person is a segment too.
+        masks.append(labelled)
+        names.append(person)
+    shape = (len(masks), *labels.shape)
+    return Segments(np.stack(masks) if masks else np.zeros(shape, bool), names, labelled)
+
+
+def training_names(data: Path) -> tuple[list[str], dict[tuple[str, int], int]]:
+    """All names of the mask sets, and (set, label) -> index."""
+    from .names import dataset_names
+
+    found = dataset_names(data)
+    names: list[str] = []
+    ids = {}
+    for kind in ("voc", "coco", "ccp"):
+        for label, name in enumerate(found[kind]):
+            if name == "background":
+                continue
+            if name not in names:
+                names.append(name)
+            ids[kind, label] = names.index(name)
+    return names, ids
+
+
+def labelled_photos(data: Path, name: str) -> Iterator[tuple[Path, int]]:
+    """Photos with one label: path and the index of the folder."""
+    folders = sorted(json.loads((data / name / "classes.json").read_text()))
+    for index, folder in enumerate(folders):
+        for path in sorted((data / name / folder).iterdir()):
+            yield path, index

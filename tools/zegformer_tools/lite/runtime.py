@@ -1,0 +1,191 @@
+"""The bundle run by onnxruntime as the browser runs it, for evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import roi_align
+
+from .model import sine_position
+from .names import TEMPLATE, unit
+
+LEAST_COVERAGE = 0.25
+MOST_CROPS = 64
+OTHER = 255
+
+
+@dataclass
+class Proposals:
+    """Q masks of one photo, cut to the photo's own cells; `crops` in the order of `owners`."""
+
+    masks: Tensor
+    embeddings: Tensor
+    background: Tensor
+    owners: list[int]
+    crops: Tensor
+
+
+@dataclass
+class Classes:
+    """Unit rows of the typed classes and of the distractors."""
+
+    typed: Tensor
+    distractors: Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What may be tuned without another run of the networks."""
+
+    temperature: float
+    weight: float
+    threshold: float
+    gamma: float = 0.0
+    seen: frozenset[int] = frozenset()
+
+
+class Model:
+    def __init__(self, folder: Path, threads: int = 2) -> None:
+        import onnxruntime
+
+        self.folder = folder
+        self.settings: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+
+        def session(name: str) -> Any:
+            return onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+
+        self.segmenter, self.image, self.text = (
+            session(self.settings[part]["graph"]) for part in ("segmenter", "image", "text")
+        )
+        names = json.loads((folder / self.settings["vocabulary"]["names"]).read_text())
+        rows = np.frombuffer((folder / self.settings["vocabulary"]["query"]).read_bytes(), "<f2")
+        self.vocabulary = dict(zip(names, unit(rows.reshape(len(names), -1).astype(np.float32)), strict=True))
+
+    @property
+    def choice(self) -> Choice:
+        classify, other = self.settings["classify"], self.settings["other"]
+        return Choice(classify["temperature"], classify["lambda"], other["threshold"], classify["gamma"])
+
+    @cached_property
+    def _tables(self) -> tuple[Any, np.ndarray, np.ndarray]:
+        import tokenizers
+
+        text = self.settings["text"]
+        tokenizer = tokenizers.Tokenizer.from_file(str(self.folder / text["tokenizer"]))
+        tokenizer.no_padding()
+        rows, width = text["table"]["rows"], text["width"]
+        raw = (self.folder / text["table"]["file"]).read_bytes()
+        values = np.frombuffer(raw[: rows * width], np.int8).reshape(rows, width).astype(np.float32)
+        table = values * np.frombuffer(raw[rows * width :], "<f4")[:, None]
+        places = np.frombuffer((self.folder / text["position"]["file"]).read_bytes(), "<f2").reshape(-1, width)
+        return tokenizer, table, places.astype(np.float32)
+
+    def vector(self, name: str) -> np.ndarray:
+        """The ready vector of a name, or the text graph's."""
+        if name in self.vocabulary:
+            return self.vocabulary[name]
+        tokenizer, table, places = self._tables
+        ids = tokenizer.encode(TEMPLATE.format(name)).ids[: len(places)]
+        inputs = {
+            "tokens": (table[ids] + places[: len(ids)])[None],
+            "attention_bias": np.zeros((1, 1, len(ids), len(ids)), np.float32),
+            "pooling": np.full((1, len(ids)), 1 / len(ids), np.float32),
+        }
+        return self.text.run(["text_embeddings"], inputs)[0][0]
+
+    def classes(self, typed: Sequence[Sequence[str]], distract: bool = True) -> Classes:
+        rows = unit(np.stack([np.mean([self.vector(n) for n in names], 0) for names in typed]))
+        other = self.settings["other"]
+        others = np.stack([self.vector(n) for n in other["distractors"]])
+        others = others[(others @ rows.T).max(1) <= other["near"]] if distract else others[:0]
+        return Classes(torch.from_numpy(rows), torch.from_numpy(others))
+
+    def resized(self, photo: Image.Image, resolution: str = "fast") -> np.ndarray:
+        limit = self.settings["pixels"]["resolutions"][resolution]
+        scale = min(limit["short"] / min(photo.size), limit["long"] / max(photo.size))
+        size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+        return np.asarray(photo.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+
+    def propose(self, photo: Image.Image, resolution: str = "fast", crops: bool = True) -> Proposals:
+        pixels = self.resized(photo, resolution)
+        settings = self.settings["pixels"]
+        mean, std = np.array(settings["mean"]), np.array(settings["std"])
+        height, width = pixels.shape[:2]
+        stride = settings["stride"]
+        padded = np.zeros((1, 3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
+        padded[0, :, :height, :width] = ((pixels - mean) / std).transpose(2, 0, 1)
+        place = self.settings["segmenter"]["position"]["stride"]
+        position = sine_position(padded.shape[2] // place, padded.shape[3] // place).numpy()
+        outputs = ["mask_logits", "segment_embeddings", "background_logits"]
+        found = self.segmenter.run(outputs, {"pixels": padded, "position": position})
+        masks, embeddings, background = (torch.from_numpy(f[0]) for f in found)
+        cell = self.settings["segmenter"]["mask_stride"]
+        inside = masks[:, : -(-height // cell), : -(-width // cell)]
+        best, query = inside.max(0)
+        counts = torch.bincount(query[best > 0], minlength=len(masks))
+        owners = [q for q in range(len(masks)) if counts[q] >= max(inside[0].numel() // 1000, 1)]
+        owners = sorted(sorted(owners, key=lambda q: -int(counts[q]))[:MOST_CROPS])
+        kept = self._crops(torch.from_numpy(padded), masks, owners) if crops else torch.zeros(0, embeddings.shape[1])
+        return Proposals(inside, embeddings, background, owners, kept)
+
+    def _crops(self, padded: Tensor, masks: Tensor, owners: list[int]) -> Tensor:
+        side = self.settings["image"]["crop"]
+        inputs = []
+        for query in owners:
+            logits = F.interpolate(masks[None, query : query + 1], padded.shape[2:], mode="bilinear")
+            covered = logits > 0
+            ys, xs = torch.nonzero(covered[0, 0], as_tuple=True)
+            box = [0.0, 0.0, float(padded.shape[3]), float(padded.shape[2])]
+            if len(ys) and xs.min() < xs.max() and ys.min() < ys.max():
+                box = [float(v) for v in (xs.min(), ys.min(), xs.max(), ys.max())]
+            inputs.append(roi_align(padded * covered, [torch.tensor([box])], side, aligned=True)[0])
+        if not inputs:
+            return torch.zeros(0, masks.shape[0])
+        return torch.from_numpy(self.image.run(["crop_embeddings"], {"crops": torch.stack(inputs).numpy()})[0])
+
+
+def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
+    """[owners, typed + distractors + background]: fused, p^(1 - lambda) c^lambda."""
+    rows = torch.cat([classes.typed, classes.distractors])
+    background = found.background[found.owners, None]
+
+    def probabilities(embeddings: Tensor) -> Tensor:
+        return torch.cat([choice.temperature * embeddings @ rows.T, background], 1).softmax(-1)
+
+    p = probabilities(found.embeddings[found.owners])
+    if choice.weight == 0 or not len(found.crops):
+        return p
+    return p ** (1 - choice.weight) * probabilities(found.crops) ** choice.weight
+
+
+def labels(found: Proposals, classes: Classes, choice: Choice, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Label map (255 = other) and confidence at `size` = (width, height)."""
+    width, height = size
+    count = len(classes.typed)
+    if not found.owners:
+        return np.full((height, width), OTHER, np.uint8), np.zeros((height, width), np.float32)
+    fused = scores(found, classes, choice)
+    votes = torch.einsum("qc,qhw->chw", fused, found.masks[found.owners].sigmoid())
+    distractor = votes[count:-1].amax(0) if len(classes.distractors) else torch.zeros_like(votes[0])
+    stacked = torch.cat([votes[:count], distractor[None], votes.sum(0)[None]])
+    full = F.interpolate(stacked[None], (height, width), mode="bilinear")[0]
+    typed = full[:count].clone()
+    for index in choice.seen:
+        typed[index] -= choice.gamma
+    best = typed.argmax(0)
+    vote = full[:count].gather(0, best[None])[0]
+    share = vote / full[-1].clamp(min=LEAST_COVERAGE)
+    other = (full[-2] > vote) | (share < choice.threshold)
+    return torch.where(other, OTHER, best).numpy().astype(np.uint8), share.numpy()

@@ -7,6 +7,7 @@ import { showExamples } from './examples.js';
 import { Legend } from './legend.js';
 import { Overlay } from './overlay.js';
 import { STOPPED, messageOf } from './protocol.js';
+import { showSegments } from './segments.js';
 import { Settings, readAddress } from './settings.js';
 import { Status, duration, megabytes, sentence } from './status.js';
 
@@ -40,6 +41,7 @@ const overlay = new Overlay({
     photo: /** @type {HTMLCanvasElement} */ (byId('photo')),
     canvas: /** @type {HTMLCanvasElement} */ (byId('overlay')),
     readout: byId('readout'),
+    box: byId('segment-box'),
 });
 const legend = new Legend(byId('legend'), byId('shares'), {
     hidden: (labels) => overlay.setHidden(labels),
@@ -90,6 +92,8 @@ let photoName = '';
 let hasPhoto = false;
 let loaded = false;
 let modelBytes = 0;
+/** @type {Uint8Array} */
+let palette = new Uint8Array(0);
 /** @type {Result | null} */
 let result = null;
 /** @type {string[]} */
@@ -198,8 +202,9 @@ async function load() {
         const model = await client.load();
         loaded = true;
         modelBytes = model.bytes;
-        overlay.setPalette(model.palette);
-        legend.setPalette(model.palette);
+        palette = model.palette;
+        overlay.setPalette(palette);
+        legend.setPalette(palette);
         settings.setBundle(model.bundle);
         showEngine(model.engine);
         const { name, description, licence, source } = model.bundle;
@@ -249,6 +254,9 @@ function show(found) {
     legend.show(found);
     downloads.enable(found !== null);
     byId('found').hidden = found === null;
+    byId('segments-box').hidden = !found || found.segments.length === 0;
+    const rows = /** @type {HTMLTableElement} */ (byId('segments')).tBodies[0];
+    showSegments(rows, found, palette, (box) => overlay.frame(box));
     if (!found) return;
     const steps = Object.entries(found.stages).filter(([, ms]) => ms > 0).map(([stage, ms]) => `${stage} ${duration(ms)}`);
     byId('timings').textContent = `Last run: ${steps.join(', ') || 'nothing had to run again'}.`;

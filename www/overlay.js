@@ -69,6 +69,7 @@ export class Overlay {
     #photo;
     #canvas;
     #readout;
+    #box;
     /** @type {Result | null} */
     #result = null;
     /** @type {Uint8Array} */
@@ -81,8 +82,9 @@ export class Overlay {
     #frame = 0;
     #cursor = { u: 0.5, v: 0.5 };
 
-    /** @param {{stage: HTMLElement, photo: HTMLCanvasElement, canvas: HTMLCanvasElement, readout: HTMLElement}} parts */
-    constructor({ stage, photo, canvas, readout }) {
+    /** @param {{stage: HTMLElement, photo: HTMLCanvasElement, canvas: HTMLCanvasElement, readout: HTMLElement, box: HTMLElement}} parts */
+    constructor({ stage, photo, canvas, readout, box }) {
+        this.#box = box;
         this.#stage = stage;
         this.#photo = photo;
         this.#canvas = canvas;
@@ -122,6 +124,7 @@ export class Overlay {
         this.#result = result;
         this.#highlighted = null;
         this.#hideReadout();
+        this.frame(null);
         this.#redraw();
         const names = result?.classes.filter((found) => found.share >= 0.005)
             .map(({ name, share }) => `${name} ${Math.round(share * 100)} %`);
@@ -199,6 +202,19 @@ export class Overlay {
         this.#readout.style.setProperty('--v', `${this.#cursor.v}`);
         this.#readout.classList.toggle('left-of-pointer', this.#cursor.u > 0.6);
         this.#readout.hidden = false;
+    }
+
+    /**
+     * Frames a segment, or none.
+     *
+     * @param {[number, number, number, number] | null} box left, top, right, bottom in pixels of the photo
+     */
+    frame(box) {
+        this.#box.hidden = box === null || this.#result === null;
+        if (!box || !this.#result) return;
+        const { width, height } = this.#result;
+        const sides = { left: box[0] / width, top: box[1] / height, right: 1 - box[2] / width, bottom: 1 - box[3] / height };
+        for (const [side, value] of Object.entries(sides)) this.#box.style.setProperty(side, `${Math.max(0, value) * 100}%`);
     }
 
     #hideReadout() {

@@ -14,6 +14,7 @@ const FILES = [
     'www/model-files.js',
     'www/overlay.js',
     'www/protocol.js',
+    'www/segments.js',
     'www/settings.js',
     'www/status.js',
     'www/style.css',

@@ -20,7 +20,8 @@ for (const width of [320, 390, 768, 1280]) {
         const { page, ...zeg } = await browser.open(`?engine=cpu&classes=${encodeURIComponent(`cat, ${LONG}`)}`, { width });
         await page.setInputFiles('#file', PHOTO);
         await zeg.state('done');
-        await page.click('summary');
+        await page.click('#settings-box summary');
+        await page.click('#segments-box summary');
         const widest = await page.evaluate(() => document.documentElement.scrollWidth);
         assert.ok(widest <= width, `${widest} px wide`);
         await zeg.close();
@@ -63,7 +64,7 @@ test('everything is reached with the tab key and has a name', { timeout: PATIENC
     const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
     await page.setInputFiles('#file', PHOTO);
     await zeg.state('done');
-    await page.locator('summary').press('Enter');
+    await page.locator('#settings-box summary').press('Enter');
     const reached = new Set();
     await page.evaluate(() => /** @type {HTMLElement} */ (document.activeElement)?.blur());
     for (let step = 0; step < 60; step++) {

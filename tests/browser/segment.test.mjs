@@ -78,7 +78,7 @@ describe('one photo', { timeout: 2 * PATIENCE_MS }, () => {
         assert.equal(cached.compose, false);
 
         await zeg.forgetStages();
-        await page.click('summary');
+        await page.click('#settings-box summary');
         await page.locator('input[name=threshold]').fill('0.1');
         await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.stages.some((/** @type {any} */ event) => event.stage === 'compose' && event.state === 'done'));
         for (const event of (await zeg.stages()).filter((found) => found.state === 'done')) {
@@ -109,7 +109,11 @@ describe('one photo', { timeout: 2 * PATIENCE_MS }, () => {
         await page.click('#legend li[data-class="cat"] >> text=only');
         assert.equal(await cat.getAttribute('aria-pressed'), 'true');
         assert.equal(await wall.getAttribute('aria-pressed'), 'false');
+        await page.locator('#segments-box summary').click();
+        await page.hover('#segments tbody tr >> nth=0');
+        assert.ok(await page.locator('#segment-box').isVisible(), 'the segment is not framed');
         await page.hover('#overlay');
+        assert.ok(await page.locator('#segment-box').isHidden());
         assert.match(await page.locator('#readout').innerText(), /^(cat|wall) · \d+ %$|^nothing named$/);
         await zeg.close();
     });

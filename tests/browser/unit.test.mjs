@@ -8,6 +8,7 @@ import { cutoutName, fileName, stem } from '../../www/downloads.js';
 import { percent, solo } from '../../www/legend.js';
 import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
+import { nearest } from '../../www/segments.js';
 import { readAddress } from '../../www/settings.js';
 import { duration, megabytes, sentence } from '../../www/status.js';
 
@@ -94,6 +95,13 @@ test('the read-out takes the pixel under the pointer, edges included', () => {
     assert.deepEqual(probe(map, 0.4, 0.6), { label: 2, confidence: 0.2 });
     assert.equal(probe(map, 1, 1).label, 255);
     assert.equal(probe(map, -3, 9).label, 2);
+});
+
+test('a segment without a class is shown as what came nearest', () => {
+    const score = (/** @type {number} */ fused) => ({ name: '', query: 0, image: null, fused });
+    const segment = { query: 0, area: 1, box: /** @type {[number, number, number, number]} */ ([0, 0, 1, 1]), scores: [score(0.1), score(0.3), score(0.2)] };
+    assert.equal(nearest({ ...segment, class: null }), 1);
+    assert.equal(nearest({ ...segment, class: 2 }), 2);
 });
 
 test('the address chooses engine, model and names, and nothing else', () => {

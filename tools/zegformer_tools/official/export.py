@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bundle import write
 from . import settings as published
 from .check import Checker, Stage, judge, session
 from .clip_graphs import image_graph, text_graph
@@ -125,7 +125,6 @@ def _write_bundle(reference: Reference, out: Path, order: Order, files: list[str
         "source": order.source,
         "mode": "official",
         "embedding": clip.embedding,
-        "files": {name: _entry(out / name) for name in sorted(files)},
         "pixels": {
             "mean": list(published.PIXEL_MEAN),
             "std": list(published.PIXEL_STD),
@@ -176,8 +175,7 @@ def _write_bundle(reference: Reference, out: Path, order: Order, files: list[str
         "other": None,
         "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.query.f16", "image": "vocabulary.image.f16"},
     }
-    text = json.dumps(bundle, ensure_ascii=False, indent=1)
-    (out / "bundle.json").write_text(text + "\n", "utf-8")
+    write(out, bundle, files)
 
 
 def temperature(reference: Reference) -> float:
@@ -186,9 +184,3 @@ def temperature(reference: Reference) -> float:
     if abs(query - image) > 1e-3 * image:
         raise ValueError(f"the branches' temperatures differ: logit_scale gives {query}, CLIP's gives {image}")
     return round(image, 3)
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}

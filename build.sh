@@ -106,7 +106,9 @@ need_wasm_bindgen() {
     version=$(awk '/^name = "wasm-bindgen"$/ {getline; gsub(/[^0-9.]/, ""); print; exit}' Cargo.lock)
     if [ "$("$TOOLS/bin/wasm-bindgen" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
         say "Installing wasm-bindgen $version"
-        $CARGO install --quiet --locked --root "$TOOLS" wasm-bindgen-cli --version "$version"
+        # Without its own lock file where a registry lacks one of the locked versions.
+        $CARGO install --quiet --locked --root "$TOOLS" wasm-bindgen-cli --bin wasm-bindgen --version "$version" ||
+            $CARGO install --quiet --root "$TOOLS" wasm-bindgen-cli --bin wasm-bindgen --version "$version"
     fi
 }
 
@@ -132,20 +134,20 @@ build() {
     say "Building the wasm module"
     cargo_wasm build --quiet --profile web --lib
     local built=target/$WASM_TARGET/web/zegformer.wasm
-    mkdir -p target/web
-    if [ ! -f target/web/zegformer_bg.wasm ] || [ $built -nt target/web/zegformer_bg.wasm ]; then
-        "$TOOLS/bin/wasm-bindgen" --target web --out-dir target/web $built
+    mkdir -p target/page
+    if [ ! -f target/page/zegformer_bg.wasm ] || [ $built -nt target/page/zegformer_bg.wasm ]; then
+        "$TOOLS/bin/wasm-bindgen" --target web --out-dir target/page $built
         wasm-opt -O3 --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
             --enable-mutable-globals --enable-reference-types --enable-multivalue \
-            -o target/web/optimised.wasm target/web/zegformer_bg.wasm
-        mv target/web/optimised.wasm target/web/zegformer_bg.wasm
+            -o target/page/optimised.wasm target/page/zegformer_bg.wasm
+        mv target/page/optimised.wasm target/page/zegformer_bg.wasm
     fi
     say "Assembling dist/"
     rm -rf dist
     mkdir -p dist/www/wasm dist/models
     cp index.html dist/
     cp -r www/. dist/www/
-    cp target/web/zegformer.js target/web/zegformer_bg.wasm dist/www/wasm/
+    cp target/page/zegformer.js target/page/zegformer_bg.wasm dist/www/wasm/
     local model
     for model in models/*/bundle.json; do
         [ -f "$model" ] && cp -r "$(dirname "$model")" dist/models/

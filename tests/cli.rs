@@ -147,6 +147,20 @@ fn a_photo_becomes_three_files() {
     }
 }
 
+/// With the default model, found without being named.
+#[test]
+fn the_cat_is_found() {
+    let out = folder("cat");
+    let photo = "tests/photos/chelsea.png";
+    let output =
+        zegformer(&["segment", photo, "-c", "cat, sofa | couch, wall", "--labels", "-o", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let (_, _, labels) = labels(&out.join("chelsea.labels.png"));
+    let share = |label: u8| labels.iter().filter(|&&l| l == label).count() as f64 / labels.len() as f64;
+    assert!(share(0) > 0.4, "cat {:.3}, sofa {:.3}, wall {:.3}", share(0), share(1), share(2));
+    assert!(share(0) > share(1) && share(0) > share(2));
+}
+
 #[test]
 fn a_bad_photo_does_not_stop_the_others() {
     let out = folder("bad_photo");

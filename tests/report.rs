@@ -205,17 +205,20 @@ fn label_png_keeps_the_labels() {
 
 #[test]
 fn overlay_and_cutout() {
-    let rgba = [10, 20, 30, 255, 40, 50, 60, 255, 0, 0, 0, 0];
-    let labels = [0, 255, 255];
+    let rgba = [10, 20, 30, 255, 10, 20, 30, 255, 40, 50, 60, 255, 0, 0, 0, 0];
+    let labels = [0, 0, 255, 255];
     let shown = |file: Vec<u8>| image::load_from_memory(&file).unwrap().into_rgba8().into_raw();
-    let overlay = shown(png::overlay(&rgba, &labels, 3, 1, 0.5).unwrap());
-    assert_eq!(overlay, [120, 90, 15, 255, 40, 50, 60, 255, 255, 255, 255, 255]);
-    let solid = shown(png::overlay(&rgba, &labels, 3, 1, 9.0).unwrap());
-    assert_eq!(solid[..3], palette::colour(0));
-    let cutout = shown(png::cutout(&rgba, &labels, 3, 1, 0).unwrap());
-    assert_eq!(cutout, [10, 20, 30, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
-    assert!(png::overlay(&rgba[..8], &labels, 3, 1, 0.5).is_err());
-    assert!(png::cutout(&rgba, &labels[..2], 3, 1, 0).is_err());
+    let overlay = shown(png::overlay(&rgba, &labels, 4, 1, 0.5).unwrap());
+    let outline = palette::colour(0);
+    assert_eq!(overlay[..4], [120, 90, 15, 255]);
+    assert_eq!(overlay[4..7], outline, "the last pixel of a region has the colour itself");
+    assert_eq!(overlay[8..], [40, 50, 60, 255, 255, 255, 255, 255]);
+    let solid = shown(png::overlay(&rgba, &labels, 4, 1, 9.0).unwrap());
+    assert_eq!(solid[..3], outline);
+    let cutout = shown(png::cutout(&rgba, &labels, 4, 1, 0).unwrap());
+    assert_eq!(cutout, [10, 20, 30, 255, 10, 20, 30, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(png::overlay(&rgba[..8], &labels, 4, 1, 0.5).is_err());
+    assert!(png::cutout(&rgba, &labels[..2], 4, 1, 0).is_err());
 }
 
 #[test]

@@ -11,6 +11,8 @@ const OTHER: u8 = 255;
 
 /// How much of a class's colour covers the photo in an overlay, 0 to 1.
 pub const OPACITY: f32 = 0.55;
+/// An outline is one pixel wide, and one more for each of these many pixels of the photo's long side.
+const PIXELS_PER_OUTLINE: usize = 800;
 
 /// An 8-bit palette PNG whose palette indices are the labels: class index in typed order, 255 = other (transparent).
 ///
@@ -37,8 +39,8 @@ pub fn labels(labels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, Rep
     Ok(file)
 }
 
-/// The photo with the classes' colours over it, RGB. Pixels that are "other" stay as they are; transparent parts of the
-/// photo lie on white.
+/// The photo with the classes' colours over it, RGB. Each class is outlined within its region, so that it stays visible on
+/// things of its colour. Pixels that are "other" stay as they are; transparent parts of the photo lie on white.
 ///
 /// `rgba` holds four bytes per pixel, not premultiplied; `opacity` (0 to 1) is clamped.
 ///
@@ -51,12 +53,18 @@ pub fn overlay(rgba: &[u8], labels: &[u8], width: usize, height: usize, opacity:
     let blend = |under: u8, over: u8, weight: u32, full: u32| {
         ((u32::from(under) * (full - weight) + u32::from(over) * weight + full / 2) / full) as u8
     };
+    let reach = 1 + width.max(height) / PIXELS_PER_OUTLINE;
     let mut pixels = Vec::with_capacity(width * height * 3);
-    for (pixel, &label) in rgba.chunks_exact(4).zip(labels) {
+    for (at, (pixel, &label)) in rgba.chunks_exact(4).zip(labels).enumerate() {
         let colour = palette::colour(label);
+        let weight = match label {
+            OTHER => 0,
+            _ if outlined(labels, width, at, reach) => 256,
+            _ => weight,
+        };
         for channel in 0..3 {
             let photo = blend(255, pixel[channel], pixel[3].into(), 255);
-            pixels.push(if label == OTHER { photo } else { blend(photo, colour[channel], weight, 256) });
+            pixels.push(blend(photo, colour[channel], weight, 256));
         }
     }
     encode(&pixels, width, height, ColorType::Rgb)
@@ -76,6 +84,16 @@ pub fn cutout(rgba: &[u8], labels: &[u8], width: usize, height: usize, class: u8
         }
     }
     encode(&pixels, width, height, ColorType::Rgba)
+}
+
+/// Whether a pixel lies within `reach` pixels, along a row or a column, of one with another label.
+fn outlined(labels: &[u8], width: usize, at: usize, reach: usize) -> bool {
+    let (x, label) = (at % width, labels[at]);
+    let differs = |at: usize| labels.get(at).is_some_and(|&other| other != label);
+    (x >= reach && differs(at - reach))
+        || (x + reach < width && differs(at + reach))
+        || (at >= reach * width && differs(at - reach * width))
+        || differs(at + reach * width)
 }
 
 fn encode(pixels: &[u8], width: usize, height: usize, colour: ColorType) -> Result<Vec<u8>, ReportError> {

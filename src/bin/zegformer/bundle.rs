@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use clap::{Args, Subcommand};
-use zegformer::bundle::Bundle;
+use zegformer::bundle::{Bundle, Ensembling, Mode};
 use zegformer::engine::EngineChoice;
 use zegformer::pipeline::{Pipeline, Unobserved};
 use zegformer::report::png;
@@ -77,13 +77,18 @@ async fn run_once(bundle: Bundle, folder: Folder) -> Result<String, Box<dyn std:
     let gray = png::overlay(&[128; SIDE * SIDE * 4], &[u8::MAX; SIDE * SIDE], SIDE, SIDE, 0.0)?;
     pipeline.set_photo(&gray)?;
     pipeline.set_classes(UNKNOWN_NAME)?;
-    // Every proposal is cropped in the official mode, so that the image graph runs however empty the photo is.
     let mut options = pipeline.options().clone();
-    options.mode = zegformer::bundle::Mode::Official;
-    options.ensembling = zegformer::bundle::Ensembling::Image;
+    options.mode = Mode::Lite;
+    options.ensembling = Ensembling::Image;
     options.lambda = 1.0;
-    pipeline.set_options(options)?;
-    let result = pipeline.segment(&mut Unobserved).await?;
+    pipeline.set_options(options.clone())?;
+    let mut result = pipeline.segment(&mut Unobserved).await?;
+    if result.segments.is_empty() {
+        // Nothing was cropped, so the image graph did not run; in the official mode every proposal is.
+        options.mode = Mode::Official;
+        pipeline.set_options(options)?;
+        result = pipeline.segment(&mut Unobserved).await?;
+    }
     let stage = |(stage, ms): &(zegformer::pipeline::Stage, f64)| format!("{} {ms:.0} ms", stage.name());
     Ok(result.stages.iter().map(stage).collect::<Vec<_>>().join(", "))
 }

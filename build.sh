@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One door to everything: ./build.sh run | build | test | bench | parity | help
+# One door to everything: ./build.sh help says what there is.
 # Each step installs what it lacks, so that a fresh Debian or Ubuntu needs nothing else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -219,11 +219,19 @@ bench() {
     node tests/browser/bench.mjs "$@"
 }
 
+parity() {
+    need_rust
+    need_wonnx
+    need_vulkan
+    $CARGO test --quiet --release --test parity --test tokens -- --nocapture
+}
+
 usage() {
     cat <<'USAGE'
 ./build.sh run [PORT]   build and serve the page on http://localhost:PORT (8080)
 ./build.sh build        build the page into dist/: static files for any host and folder
 ./build.sh test         every check; with PYTHON_TOOLS=1 those of tools/ too
+./build.sh parity       the official algorithm against its reference, stage by stage
 ./build.sh bench        engines side by side in one browser session; writes bench.json
 USAGE
 }
@@ -232,6 +240,7 @@ case "${1:-help}" in
     run) shift && run "$@" ;;
     build) build ;;
     test) run_tests ;;
+    parity) parity ;;
     bench) shift && bench "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2 && exit 2 ;;

@@ -149,3 +149,9 @@ fn whole_way(engine: EngineChoice, label_agreement: f64, tolerance: f32) {
 fn whole_way_on_the_cpu() {
     whole_way(EngineChoice::Cpu, 0.999, 1e-4);
 }
+
+/// Needs a Vulkan adapter; a software one will do (Debian: mesa-vulkan-drivers).
+#[test]
+fn whole_way_on_webgpu() {
+    whole_way(EngineChoice::WebGpu, 0.99, 1e-3);
+}

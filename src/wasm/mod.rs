@@ -1,4 +1,6 @@
-//! The page's door to the crate: the only file that knows JavaScript types.
+//! The page's door to the crate: the only place that knows JavaScript types.
+
+mod graph;
 
 use std::rc::Rc;
 
@@ -12,6 +14,7 @@ use crate::bundle::{Bundle, BundleError, Ensembling, Source};
 use crate::engine::EngineChoice;
 use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
 use crate::report;
+pub use graph::OnnxGraph;
 
 /// A model, a photo, names, and the last result.
 #[wasm_bindgen]

@@ -1,0 +1,71 @@
+//! A single graph for the benchmark page: the same engines as the pipeline's, without the pipeline.
+
+use std::collections::HashMap;
+
+use js_sys::{Array, Float32Array, Object, Reflect};
+use wasm_bindgen::prelude::*;
+
+use crate::engine::{Engine, EngineChoice, Graph, Tensor, weights};
+use crate::pipeline::Error;
+
+/// An ONNX graph on an engine.
+#[wasm_bindgen]
+pub struct OnnxGraph {
+    graph: Box<dyn Graph>,
+    adapter: String,
+}
+
+#[wasm_bindgen]
+impl OnnxGraph {
+    /// Loads a graph without side files on `webgpu` or `cpu`.
+    pub async fn load(bytes: &[u8], engine: String) -> Result<OnnxGraph, JsError> {
+        let choice: EngineChoice = engine.parse().map_err(Error::from)?;
+        let (engine, info) = Engine::choose(choice).await?;
+        let (model, _) = weights::parse(bytes)?;
+        let graph = engine.load(weights::widen(model, &HashMap::new())?)?;
+        Ok(OnnxGraph { graph, adapter: info.adapter })
+    }
+
+    /// The adapter's name, or `CPU`.
+    #[wasm_bindgen(getter)]
+    pub fn adapter(&self) -> String {
+        self.adapter.clone()
+    }
+
+    /// Runs the graph. `inputs` is a list of `{name, shape, data}` with `data` a `Float32Array`; so is the answer.
+    pub async fn run(&mut self, inputs: Array) -> Result<Array, JsError> {
+        let mut tensors = Vec::new();
+        for input in inputs.iter() {
+            tensors.push(tensor(&input).ok_or_else(|| JsError::new("an input is not {name, shape, data}"))?);
+        }
+        let tensors = tensors
+            .into_iter()
+            .map(|(name, shape, data)| Ok((name, Tensor::new(shape, data)?)))
+            .collect::<Result<Vec<_>, crate::engine::EngineError>>()?;
+        let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let outputs = Array::new();
+        for (name, tensor) in self.graph.run(&views).await? {
+            let output = Object::new();
+            let shape: Array = tensor.shape().iter().map(|&side| JsValue::from_f64(side as f64)).collect();
+            for (key, value) in [
+                ("name", JsValue::from_str(&name)),
+                ("shape", shape.into()),
+                ("data", Float32Array::from(tensor.data()).into()),
+            ] {
+                Reflect::set(&output, &key.into(), &value)
+                    .map_err(|_| JsError::new("an output could not be handed over"))?;
+            }
+            outputs.push(&output);
+        }
+        Ok(outputs)
+    }
+}
+
+fn tensor(input: &JsValue) -> Option<(String, Vec<usize>, Vec<f32>)> {
+    let get = |key: &str| Reflect::get(input, &key.into()).ok();
+    let name = get("name")?.as_string()?;
+    let shape = get("shape")?.dyn_into::<Array>().ok()?;
+    let shape = shape.iter().map(|side| side.as_f64().map(|side| side as usize)).collect::<Option<Vec<_>>>()?;
+    let data = get("data")?.dyn_into::<Float32Array>().ok()?;
+    Some((name, shape, data.to_vec()))
+}

@@ -41,21 +41,37 @@ rust_at_least() { # rust_at_least RUSTC: whether it is as new as Cargo.toml's ru
     [ -n "$found" ] && [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]
 }
 
-# Sets CARGO (native builds) and cargo_wasm (builds for the browser).
+# in_apt PACKAGE: whether this release of Debian or Ubuntu has it.
+in_apt() {
+    command -v apt-get >/dev/null || return 1
+    apt-cache show "$1" >/dev/null 2>&1 || { apt_install ca-certificates && apt-cache show "$1" >/dev/null 2>&1; }
+}
+
+# Sets CARGO. An own recent Rust is taken; else Debian's rustc-web (a current compiler on every release), else rustup.
 need_rust() {
     [ -n "${CARGO:-}" ] && return
     need cc gcc libc6-dev
     [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
     if command -v cargo >/dev/null && rust_at_least rustc; then
         CARGO=cargo
-    elif command -v rustup >/dev/null && rustup toolchain install stable --profile minimal -c clippy -c rustfmt; then
-        CARGO=cargo
-    else
-        [ -x /usr/bin/cargo ] && rust_at_least /usr/bin/rustc || apt_install cargo-web rustc-web rust-web-src
-        rust_at_least /usr/bin/rustc || fail "a Rust of at least $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) is needed; install it from https://rustup.rs"
+        return
+    fi
+    if [ -x /usr/bin/cargo ] && rust_at_least /usr/bin/rustc || { in_apt rustc-web && apt_install cargo-web rustc-web rust-web-src; }; then
         CARGO=/usr/bin/cargo
         export RUSTC=/usr/bin/rustc
+    else
+        need rustup rustup
+        rustup toolchain install stable --profile minimal --component clippy --component rustfmt
+        PATH=$HOME/.cargo/bin:$PATH
+        CARGO=cargo
     fi
+    rust_at_least "${RUSTC:-rustc}" ||
+        fail "Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer is needed; install it from https://rustup.rs"
+}
+
+need_lints() {
+    $CARGO fmt --version >/dev/null 2>&1 || rustup component add rustfmt 2>/dev/null || apt_install rustfmt-web
+    $CARGO clippy --version >/dev/null 2>&1 || rustup component add clippy 2>/dev/null || apt_install rust-web-clippy
 }
 
 # The wasm target by rustup, or else Debian's compiler with the standard library built from its source.
@@ -63,7 +79,7 @@ need_wasm_target() {
     [ -n "${WASM_CARGO:-}" ] && return
     need_rust
     local installed
-    installed=$($CARGO --version >/dev/null && rustc --print target-libdir --target $WASM_TARGET 2>/dev/null || true)
+    installed=$("${RUSTC:-rustc}" --print target-libdir --target $WASM_TARGET 2>/dev/null || true)
     if [ -n "$installed" ] && ls "$installed"/libstd-*.rlib >/dev/null 2>&1; then
         WASM_CARGO=$CARGO
         WASM_FLAGS=()
@@ -192,13 +208,14 @@ need_vulkan() {
 run_tests() {
     PASSED=0 FAILED=0 FAILURES=()
     need_rust
+    need_lints
     need_wonnx
     need_vulkan
     need_node
     need chromium chromium
     build
     check "formatting" $CARGO fmt --check
-    check "clippy" $CARGO clippy --quiet --all-targets -- -D warnings
+    check "clippy" $CARGO clippy --quiet --release --all-targets -- -D warnings
     check "Rust tests" $CARGO test --quiet --release
     check "JavaScript types" npx tsc --noEmit
     check "page tests" npm test --silent

@@ -3,7 +3,7 @@
 //! As in the paper's code (mask_former_model.py, `CLIP_CLS_STYLE = "cropmask"`): all outside the mask is the mean colour,
 //! the box of the mask is squashed to a square by RoIAlign.
 
-use super::proposals::{Proposals, Taps};
+use super::proposals::Proposals;
 use crate::engine::Tensor;
 
 /// A box on the padded photo, in pixels: first and last covered column and row, used as coordinates.
@@ -22,7 +22,7 @@ pub fn masked_crops(proposals: &Proposals, queries: &[usize], pixels: &Tensor, s
     let mut crops = Tensor::zeros([queries.len(), 3, side, side]);
     let mut masked = vec![0.0f32; 3 * height * width];
     for (at, &query) in queries.iter().enumerate() {
-        let mask = binary_mask(proposals, query, width, height);
+        let mask = proposals.covers_padded(query, width, height);
         for (plane, source) in masked.chunks_exact_mut(height * width).zip(pixels.data().chunks_exact(height * width)) {
             for ((target, &value), &covered) in plane.iter_mut().zip(source).zip(&mask) {
                 *target = if covered { value } else { 0.0 };
@@ -35,24 +35,6 @@ pub fn masked_crops(proposals: &Proposals, queries: &[usize], pixels: &Tensor, s
         }
     }
     crops
-}
-
-/// Sigmoid > 0.5 of the mask at the padded photo's size.
-fn binary_mask(proposals: &Proposals, query: usize, width: usize, height: usize) -> Vec<bool> {
-    let (grid_width, grid_height) = proposals.grid();
-    let mask = proposals.mask(query);
-    let columns = Taps::new(width, grid_width as f32, grid_width);
-    let rows = Taps::new(height, grid_height as f32, grid_height);
-    let mut covered = Vec::with_capacity(width * height);
-    let mut line = vec![0.0f32; grid_width];
-    for row in &rows.0 {
-        let (low, high) = (row.low * grid_width, row.high * grid_width);
-        for (x, value) in line.iter_mut().enumerate() {
-            *value = row.blend(mask[low + x], mask[high + x]);
-        }
-        covered.extend(columns.0.iter().map(|column| column.blend(line[column.low], line[column.high]) > 0.0));
-    }
-    covered
 }
 
 /// The box of a mask, inclusive indices; the whole padded photo where the mask is empty or has no width or height.

@@ -103,17 +103,31 @@ impl Proposals {
     /// bilinearly (align_corners = False) and compared with 0, i.e. sigmoid > 0.5.
     pub fn covers(&self, query: usize, width: usize, height: usize) -> Vec<bool> {
         let (grid_width, grid_height) = self.grid();
-        let mask = self.mask(query);
         let extent = |content: usize| content as f32 / self.mask_stride as f32;
         let columns = Taps::new(width, extent(self.content.0), grid_width);
         let rows = Taps::new(height, extent(self.content.1), grid_height);
-        let mut covers = Vec::with_capacity(width * height);
+        self.covers_at(query, &columns, &rows)
+    }
+
+    /// The same for each pixel of the padded photo.
+    pub fn covers_padded(&self, query: usize, width: usize, height: usize) -> Vec<bool> {
+        let (grid_width, grid_height) = self.grid();
+        let columns = Taps::new(width, grid_width as f32, grid_width);
+        let rows = Taps::new(height, grid_height as f32, grid_height);
+        self.covers_at(query, &columns, &rows)
+    }
+
+    fn covers_at(&self, query: usize, columns: &Taps, rows: &Taps) -> Vec<bool> {
+        let (grid_width, _) = self.grid();
+        let mask = self.mask(query);
+        let mut covers = Vec::with_capacity(columns.0.len() * rows.0.len());
+        let mut line = vec![0.0f32; grid_width];
         for row in &rows.0 {
-            let (above, below) = (&mask[row.low * grid_width..], &mask[row.high * grid_width..]);
-            covers.extend(columns.0.iter().map(|column| {
-                let at = |line: &[f32]| column.blend(line[column.low], line[column.high]);
-                row.blend(at(above), at(below)) > 0.0
-            }));
+            let (low, high) = (row.low * grid_width, row.high * grid_width);
+            for (x, value) in line.iter_mut().enumerate() {
+                *value = row.blend(mask[low + x], mask[high + x]);
+            }
+            covers.extend(columns.0.iter().map(|column| column.blend(line[column.low], line[column.high]) > 0.0));
         }
         covers
     }

@@ -20,6 +20,8 @@ def main() -> None:
             command.add_argument("--out", type=Path, required=True, help="the bundle's folder")
         if name == "evaluate":
             command.add_argument("--bundle", type=Path, required=True)
+            command.add_argument("--tune", action="store_true", help="scores of settings on the tuning half")
+            command.add_argument("--protocol", action="store_true", help="VOC seen, unseen, harmonic mean")
         if name in ("train", "export"):
             command.add_argument("--name", default="lite", help="of the checkpoint")
         if name == "train":
@@ -47,7 +49,12 @@ def main() -> None:
     elif options.command == "evaluate":
         from . import evaluate
 
-        evaluate.run(options.data, options.cache, options.bundle)
+        if options.protocol:
+            evaluate.protocol(options.data, options.bundle)
+        elif options.tune:
+            evaluate.tune(options.data, options.bundle)
+        else:
+            evaluate.run(options.data, options.cache, options.bundle)
 
 
 if __name__ == "__main__":

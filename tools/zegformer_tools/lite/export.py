@@ -90,8 +90,8 @@ def settings(seen: list[str]) -> dict[str, Any]:
         "name": "zegformer-lite",
         "description": "A small ZegFormer for the browser: EfficientNet-Lite0, 48 queries, MiniLM names",
         "licence": (
-            "Apache-2.0 (EfficientNet-Lite0 and MiniLM weights, and what was trained on top). The training photos, none "
-            "of which are included, come from PASCAL VOC, COCO, CCP, BSDS500, Caltech-101 and Grocery Store."
+            "Apache-2.0 (EfficientNet-Lite0 and MiniLM weights, and what was trained on top). The training photos, "
+            "none of which are included, come from PASCAL VOC, COCO, CCP, BSDS500, Caltech-101 and Grocery Store."
         ),
         "source": "Trained by tools/zegformer_tools/lite of this repository; see models/README.md",
         "mode": "lite",

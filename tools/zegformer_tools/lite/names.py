@@ -109,7 +109,8 @@ COMMON = [
     "peach", "strawberry", "cherry", "melon", "pineapple", "mushroom", "lion", "tiger", "wolf", "fox", "rabbit",
     "squirrel", "mouse", "rat", "hamster", "deer", "moose", "camel", "monkey", "gorilla", "pig", "goat", "donkey",
     "duck", "goose", "chicken", "owl", "eagle", "parrot", "penguin", "snake", "lizard", "frog", "turtle", "shark",
-    "whale", "dolphin", "octopus", "crab", "butterfly", "bee", "ant", "spider", "snail", "clothes", "pullover", "trousers",
+    "whale", "dolphin", "octopus", "crab", "butterfly", "bee", "ant", "spider", "snail", "clothes", "pullover",
+    "trousers",
 ]  # fmt: skip
 
 

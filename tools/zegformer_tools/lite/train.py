@@ -21,7 +21,7 @@ from .names import TextSpace, imagenet_names, vocabulary
 
 BATCH = 16
 POINTS = 1024
-RATE = 1e-3
+RATE = 5e-4
 NO_OBJECT = 0.05
 NEGATIVES = 128
 NEAR = 0.5

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 from open_clip.tokenizer import SimpleTokenizer
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
+from zegformer_tools.official.charmap import LIGATURES, precompiled, widths
 from zegformer_tools.official.golden import clean_strings
 from zegformer_tools.official.strings import strings
 from zegformer_tools.official.tokenizer import (
@@ -50,25 +52,7 @@ def test_the_strings_cover_what_they_should() -> None:
     assert "" in texts
     assert max(map(len, texts)) > 200
     joined = "".join(texts)
-    for sample in (
-        "é",
-        "e\u0301",
-        "ß",
-        "猫",
-        "ひ",
-        "한",
-        "ا",
-        "א",
-        "ก",
-        "Σ",
-        "Ж",
-        "😀",
-        "\u200d",
-        "🇩🇪",
-        "\x07",
-        "“",
-        "'ll",
-    ):
+    for sample in "é ß 猫 ひ 한 ا א ก Σ Ж 😀 🇩🇪 “ 'll Ａ ﬁ ｶﾞ e\u0301 \u200d \x07".split(" "):
         assert sample in joined, repr(sample)
 
 
@@ -76,6 +60,24 @@ def test_known_ids(tokenizer: Tokenizer) -> None:
     assert token_ids(tokenizer, "a photo of a cat", 77) == [49406, 320, 1125, 539, 320, 2368, 49407]
     assert token_ids(tokenizer, "", 77) == [49406, 49407]
     assert tokenizer.token_to_id("<|endoftext|>") == 49407
+
+
+def test_widths_and_ligatures(tokenizer: Tokenizer) -> None:
+    assert token_ids(tokenizer, "ｃａｔ", 77) == [49406, 2368, 49407]
+    assert token_ids(tokenizer, "ＣＡＴ\u3000cat", 77) == [49406, 2368, 2368, 49407]
+    assert token_ids(tokenizer, "ﬁsh", 77) == token_ids(tokenizer, "fish", 77)
+    assert token_ids(tokenizer, "ｶﾞ", 77) == token_ids(tokenizer, "ガ", 77)
+
+
+def test_every_character_of_the_table_is_replaced() -> None:
+    table = LIGATURES | widths()
+    normaliser = normalizers.Precompiled(base64.b64decode(precompiled(table)))
+    for character, usual in table.items():
+        assert normaliser.normalize_str(character) == usual
+        assert normaliser.normalize_str(f"a{character}b") == f"a{usual}b"
+    for code in [*range(0x20, 0x3000, 7), 0x4E00, 0xFF00, 0xFFF0, 0x1F600]:
+        if chr(code) not in table:
+            assert normaliser.normalize_str(chr(code)) == chr(code)
 
 
 def test_long_texts_keep_their_end_token(tokenizer: Tokenizer) -> None:

@@ -30,6 +30,7 @@ LICENCE = (
 )
 VOCABULARIES = ("coco-stuff", "ade-847", "voc")
 IMAGE_BATCH = 8
+VOCABULARY_FILES = ("vocabulary.json", "vocabulary.query.f16", "vocabulary.image.f16")
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def _vocabulary(reference: Reference, out: Path, order: Order, say: Callable[[st
     A row is the mean over the templates at its own length, not brought to length 1: so the mean of several names'
     rows is the mean over all their prompts, which is what a class with synonyms is.
     """
+    if not order.vocabulary:
+        return []
     names = list(dict.fromkeys(part for name in order.vocabulary for part in synonyms(name)))
     started = time.monotonic()
     kinds = {"query": order.settings.query_templates, "image": order.settings.image_templates}
@@ -107,7 +110,7 @@ def _vocabulary(reference: Reference, out: Path, order: Order, say: Callable[[st
         (out / f"vocabulary.{kind}.f16").write_bytes(halved(kind, Weight(matrix)).astype("<f2").tobytes())
     (out / "vocabulary.json").write_text(json.dumps(names, ensure_ascii=False, indent=0) + "\n", "utf-8")
     say(f"vocabulary: {len(names)} names, {time.monotonic() - started:.0f} s")
-    return ["vocabulary.json", "vocabulary.query.f16", "vocabulary.image.f16"]
+    return list(VOCABULARY_FILES)
 
 
 def _write_bundle(reference: Reference, out: Path, order: Order, files: list[str]) -> None:
@@ -173,7 +176,7 @@ def _write_bundle(reference: Reference, out: Path, order: Order, files: list[str
             "seen": list(chosen.seen),
         },
         "other": None,
-        "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.query.f16", "image": "vocabulary.image.f16"},
+        "vocabulary": dict(zip(("names", "query", "image"), VOCABULARY_FILES)) if order.vocabulary else None,
     }
     write(out, bundle, files)
 

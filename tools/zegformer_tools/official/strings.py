@@ -19,6 +19,8 @@ PUNCTUATION = "!\"#$%()*+,-./:;=?@[\\]^_`{|}~'…–—·•§©®™°±×÷€
 SPACES = [" ", "  ", "\t", "\n", "\u00a0", "\u2003", "\r\n"]
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "'", "''"]
 COMBINING = "\u0301\u0300\u0308\u0303\u0327\u030a"
+WIDE = "ＡＢＣａｂｃ０１９！？（）ｱｲｳｶﾞﾊﾟﾝｯー￥￡ﾡﾤ\u3000"
+LIGATURES = "ﬁﬂﬃĳŉǆǋﬆ"
 QUOTES = "‘’“”‚„"
 
 
@@ -27,7 +29,7 @@ def strings(count: int, seed: int = 20220420) -> list[str]:
     rng = random.Random(seed)
     names = [*class_names("coco-stuff"), *class_names("ade-847")]
     patterns = [*templates("image"), *templates("query_select")]
-    scripts = [LATIN, ACCENTS, GREEK, CYRILLIC, HEBREW_ARABIC, CJK, INDIC]
+    scripts = [LATIN, ACCENTS, GREEK, CYRILLIC, HEBREW_ARABIC, CJK, INDIC, WIDE, LATIN + LIGATURES]
 
     def word(alphabet: str, longest: int = 9) -> str:
         text = "".join(rng.choice(alphabet) for _ in range(rng.randint(1, longest)))

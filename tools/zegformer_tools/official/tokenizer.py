@@ -1,9 +1,8 @@
 """CLIP's byte-pair encoding as a `tokenizers` JSON, made from the published merge list.
 
 The original cleans its input with ftfy before it splits it. The JSON does what ftfy does to what people type:
-Unicode composition (NFC), straight quotes, no control characters. It does not undo HTML entities or text decoded
-with the wrong encoding, nor full-width letters and ligatures: such input gets other ids than OpenAI's tokenizer
-gives it.
+Unicode composition (NFC), straight quotes, usual widths, no ligatures, no control characters. It does not undo HTML
+entities or text decoded with the wrong encoding: such input gets other ids than OpenAI's tokenizer gives it.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
+
+from .charmap import LIGATURES, precompiled, widths
 
 START = "<|startoftext|>"
 END = "<|endoftext|>"
@@ -69,6 +70,7 @@ def tokenizer_json(merges: list[str], context: int = 77) -> str:
         "normalizer": {
             "type": "Sequence",
             "normalizers": [
+                {"type": "Precompiled", "precompiled_charsmap": precompiled(LIGATURES | widths())},
                 _replace("\x1b\\[[0-9;]*[a-zA-Z]", ""),
                 _replace("[\u201c-\u201f]", '"'),
                 _replace("[\u02bc\u2018-\u201b]", "'"),

@@ -46,7 +46,7 @@ impl FromStr for Kind {
 /// The last result of a pipeline, of a photo whose file name is not known, as the file that `kind` names.
 ///
 /// # Errors
-/// [`ReportError::UnknownKind`], and as [`write`].
+/// [`ReportError::UnknownKind`], and as [`write()`].
 pub fn export(pipeline: &Pipeline, result: &Segmentation, kind: &str) -> Result<Vec<u8>, ReportError> {
     write(kind.parse()?, pipeline, result, "photo")
 }
@@ -78,7 +78,7 @@ pub fn write(kind: Kind, pipeline: &Pipeline, result: &Segmentation, file: &str)
 /// The photo with everything but one class transparent, PNG.
 ///
 /// # Errors
-/// [`ReportError::NoClass`], and as [`write`].
+/// [`ReportError::NoClass`], and as [`write()`].
 pub fn cutout(pipeline: &Pipeline, result: &Segmentation, class: usize) -> Result<Vec<u8>, ReportError> {
     let label = u8::try_from(class).ok().filter(|_| class < result.classes.len());
     let label = label.ok_or(ReportError::NoClass(class))?;
@@ -110,7 +110,7 @@ pub fn annotate(
 /// The whole outcome of a photo.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Result<Document, ReportError> {
     let map = &result.map;
     let proposals = pipeline.proposals().ok_or(ReportError::NoResult)?;

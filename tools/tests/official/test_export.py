@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 
 from zegformer_tools.official.__main__ import main
@@ -175,6 +176,20 @@ def test_the_command(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     assert "mask_logits 256x384" in printed
     assert "crop_embeddings" in printed
+
+
+def test_labelling_by_the_reference(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos()["portrait"].save(tmp_path / "photo.png")
+    files = ["--zegformer", str(checkpoints / "zegformer.pth"), "--clip", str(checkpoints / "clip.pt")]
+    ask = ["segment", *files, "--dataset", "voc", str(tmp_path / "photo.png"), "--classes", "cat, sofa | couch,dog"]
+    assert main([*ask, "--out", str(tmp_path / "labels.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "sofa, couch\n" in printed
+    with Image.open(tmp_path / "labels.png") as labels:
+        assert labels.size == (61, 83)
+        assert set(np.unique(labels)) <= {0, 1, 2}
+    assert main([*ask, "--compare", str(tmp_path / "labels.png")]) == 0
+    assert "100.000 % of the pixels have the same class" in capsys.readouterr().out
 
 
 def test_the_command_says_what_is_wrong(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

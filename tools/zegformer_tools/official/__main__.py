@@ -1,4 +1,4 @@
-"""python -m zegformer_tools.official export | golden | random"""
+"""python -m zegformer_tools.official export | segment | golden | tokens | random"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 
 from . import checkpoint as checkpoints
 from . import settings as published
@@ -20,7 +21,7 @@ from .inference import Reference, normalise
 from .photo import drawn_photo
 from .prompts import class_names
 from .random_weights import random_checkpoint, random_clip, spread, spread_clip
-from .settings import DATASETS, settings
+from .settings import DATASETS, Settings, settings
 from .shapes import BLOCKS, ClipShape, SegmenterShape
 from .tokenizer import load_tokenizer, merge_list, tokenizer_json
 
@@ -43,20 +44,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     make = commands.add_parser("export", help="a bundle for the page from the two checkpoints")
-    make.add_argument("--zegformer", type=Path, required=True, help="the official .pth file")
-    make.add_argument("--clip", type=Path, help="OpenAI's ViT-B-16.pt, or open_clip's weights of the same model; "
-                      "may be left out if the ZegFormer file has CLIP inside")  # fmt: skip
+    _add_checkpoints(make)
     make.add_argument("--out", type=Path, required=True, help="the bundle's folder, e.g. models/zegformer-r101")
     make.add_argument("--name", help="the bundle's name; the folder's by default")
     make.add_argument("--encoding", choices=("f16", "int8", "f32"), default="f16")
-    make.add_argument("--backbone", choices=[f"R{depth}" for depth in BLOCKS],
-                      help="what the checkpoint must have; found out by default")  # fmt: skip
-    make.add_argument("--dataset", choices=DATASETS, default="coco-stuff", help="whose evaluation settings to use")
-    make.add_argument("--seen", type=Path, help="a JSON list of the names seen in training")
-    make.add_argument("--bpe", type=Path, help="bpe_simple_vocab_16e6.txt.gz; from open_clip_torch by default")
     make.add_argument("--vocabulary", default="coco-stuff,ade-847",
                       help=f"name lists with ready vectors: some of {','.join(VOCABULARIES)}, or none")  # fmt: skip
     make.set_defaults(run=_export)
+
+    label = commands.add_parser("segment", help="label one photo by the reference, to compare the page with")
+    _add_checkpoints(label)
+    label.add_argument("photo", type=Path)
+    label.add_argument("--classes", required=True, help='names as one types them: "cat, sofa | couch"')
+    label.add_argument("--out", type=Path, help="the label map: a PNG whose values are the classes' numbers")
+    label.add_argument("--compare", type=Path, help="another label map of the same photo and classes, e.g. the page's")
+    label.set_defaults(run=_segment)
 
     gold = commands.add_parser("golden", help="a tiny bundle with every stage's tensors, for parity tests")
     gold.add_argument("--out", type=Path, required=True)
@@ -76,7 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _export(options: argparse.Namespace) -> None:
+def _add_checkpoints(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--zegformer", type=Path, required=True, help="the official .pth file")
+    parser.add_argument("--clip", type=Path, help="OpenAI's ViT-B-16.pt, or open_clip's weights of the same model; "
+                        "may be left out if the ZegFormer file has CLIP inside")  # fmt: skip
+    parser.add_argument("--backbone", choices=[f"R{depth}" for depth in BLOCKS],
+                        help="what the checkpoint must have; found out by default")  # fmt: skip
+    parser.add_argument("--dataset", choices=DATASETS, default="coco-stuff", help="whose evaluation settings to use")
+    parser.add_argument("--seen", type=Path, help="a JSON list of the names seen in training")
+    parser.add_argument("--bpe", type=Path, help="bpe_simple_vocab_16e6.txt.gz; from open_clip_torch by default")
+
+
+def _load(options: argparse.Namespace) -> tuple[Reference, str, Settings]:
+    """The networks, the tokenizer's JSON and the settings that the options ask for."""
     state = checkpoints.read_state(options.zegformer)
     segmenter = checkpoints.load_segmenter(state)
     if options.backbone not in (None, segmenter.shape.backbone):
@@ -89,11 +103,16 @@ def _export(options: argparse.Namespace) -> None:
         )
     seen = tuple(json.loads(options.seen.read_text("utf-8"))) if options.seen else None
     chosen = settings(options.dataset, segmenter.shape.backbone, seen)
+    tokenizer = tokenizer_json(merge_list(options.bpe), clip.shape.context)
+    return Reference(segmenter, clip, load_tokenizer(tokenizer)), tokenizer, chosen
+
+
+def _export(options: argparse.Namespace) -> None:
+    reference, tokenizer, chosen = _load(options)
     lists = [] if options.vocabulary == "none" else options.vocabulary.split(",")
     unknown = set(lists) - set(VOCABULARIES)
     if unknown:
         raise ValueError(f"unknown vocabulary {', '.join(sorted(unknown))}; known are {', '.join(VOCABULARIES)}, none")
-    tokenizer = tokenizer_json(merge_list(options.bpe), clip.shape.context)
     order = Order(
         name=options.name or options.out.name,
         settings=chosen,
@@ -103,7 +122,26 @@ def _export(options: argparse.Namespace) -> None:
         vocabulary=tuple(name for kind in lists for name in class_names(kind)),
         resolutions=(("fast", chosen.short // 2, chosen.long // 2),),
     )
-    export(Reference(segmenter, clip, load_tokenizer(tokenizer)), tokenizer, options.out, order)
+    export(reference, tokenizer, options.out, order)
+
+
+def _segment(options: argparse.Namespace) -> None:
+    reference, _, chosen = _load(options)
+    names = [", ".join(part.split("|")) for part in options.classes.split(",")]
+    names = [", ".join(word.strip() for word in name.split(",")) for name in names]
+    with Image.open(options.photo) as file:
+        photo = ImageOps.exif_transpose(file).convert("RGB")
+    labels = reference.run(photo, names, chosen).labels
+    for index, name in enumerate(names):
+        print(f"{index:3} {100 * (labels == index).mean():6.2f} % {name}")
+    if options.out:
+        Image.fromarray(labels.astype(np.uint8)).save(options.out)
+    if options.compare:
+        with Image.open(options.compare) as file:
+            other = np.asarray(file)
+        if other.shape != labels.shape:
+            raise ValueError(f"{options.compare} is {other.shape}, the reference's label map {labels.shape}")
+        print(f"{100 * (other == labels).mean():.3f} % of the pixels have the same class")
 
 
 def _origin(file: Path) -> str:

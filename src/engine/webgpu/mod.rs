@@ -1,27 +1,134 @@
-//! Placeholder until the WebGPU engine lands.
+//! The WebGPU engine: wonnx with this crate's kernels.
+//!
+//! A graph is planned for the shapes of its inputs ([`plan`]): every value gets its shape, side inputs that are constants
+//! become part of the shaders, chains are fused, and each remaining node gets one kernel ([`lower`]). wonnx then holds the
+//! buffers, shares them between values that are not alive together, and runs the kernels in order.
+
+mod assemble;
+mod attributes;
+mod device;
+mod fold;
+mod fuse;
+mod lower;
+mod plan;
+mod template;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use wonnx::Session;
+use wonnx::extension::Weights;
+use wonnx::onnx::TensorProto;
+use wonnx::utils::{InputTensor, OutputTensor};
+
 use super::{EngineError, Graph, ModelProto, Tensor};
-#[derive(Clone)]
-pub struct Device;
-impl Device {
-    pub async fn request() -> Result<Device, EngineError> {
-        Err(EngineError::NoAdapter("not built in".into()))
-    }
-    pub fn adapter_name(&self) -> &str {
-        ""
-    }
-    pub fn is_software(&self) -> bool {
-        true
-    }
+pub use device::Device;
+use plan::Plan;
+
+/// Sessions kept for different input shapes; the oldest goes first.
+const KEPT_SESSIONS: usize = 3;
+/// Weights at least this large leave the host's memory once they are on the GPU.
+const HEAVY_BYTES: usize = 4096;
+
+type Shapes = Vec<(String, Vec<usize>)>;
+
+/// A graph on a GPU. Compiled for each new set of input shapes; weights are uploaded once.
+pub struct WebGpuGraph {
+    device: Device,
+    model: ModelProto,
+    weights: Rc<Weights>,
+    sessions: Vec<(Shapes, Compiled)>,
 }
-pub struct WebGpuGraph;
+
+struct Compiled {
+    session: Session,
+    outputs: Vec<(String, Vec<usize>)>,
+}
+
 impl WebGpuGraph {
-    pub fn load(_device: Device, _model: ModelProto) -> Result<WebGpuGraph, EngineError> {
-        Err(EngineError::NoAdapter("not built in".into()))
+    /// Takes a graph with f32 weights. Operators are checked when the first run tells the shapes.
+    pub fn load(device: Device, model: ModelProto) -> Result<WebGpuGraph, EngineError> {
+        device.check()?;
+        Ok(WebGpuGraph { device, model, weights: Rc::default(), sessions: Vec::new() })
+    }
+
+    async fn compile(&mut self, shapes: &Shapes) -> Result<Compiled, EngineError> {
+        let plan = plan::plan(&self.model, shapes, self.device.tuning(), self.device.limits())?;
+        let Plan { model: mut planned, weights: read, kernels, outputs } = plan;
+        // wonnx reads the weights once; then they are on the GPU under their names. They move there and back, since a
+        // second copy of a large model's weights may not fit.
+        let read: HashSet<String> = read.into_iter().collect();
+        let mut moved: Vec<(usize, Vec<u8>, Vec<f32>)> = Vec::new();
+        for (at, tensor) in self.model.mut_graph().mut_initializer().iter_mut().enumerate() {
+            if read.contains(tensor.get_name()) {
+                let mut lent = TensorProto::new();
+                lent.set_name(tensor.get_name().to_string());
+                lent.set_data_type(tensor.get_data_type());
+                lent.set_dims(tensor.get_dims().to_vec());
+                lent.set_raw_data(tensor.take_raw_data());
+                lent.set_float_data(tensor.take_float_data());
+                planned.mut_graph().mut_initializer().push(lent);
+                moved.push((at, Vec::new(), Vec::new()));
+            }
+        }
+        let own = planned.get_graph().get_initializer().len() - moved.len();
+        let scope = self.device.scope();
+        self.device.offer(kernels);
+        let session = Session::with_context(&planned, self.device.context(), &self.weights);
+        self.device.offer(HashMap::new());
+        let complaint = scope.end().await;
+        for (lent, (_, raw, floats)) in planned.mut_graph().mut_initializer().iter_mut().skip(own).zip(&mut moved) {
+            *raw = lent.take_raw_data();
+            *floats = lent.take_float_data();
+        }
+        for (at, raw, floats) in moved {
+            let tensor = &mut self.model.mut_graph().mut_initializer()[at];
+            let heavy = raw.len().max(floats.len() * 4) >= HEAVY_BYTES;
+            if !heavy || complaint.is_err() || session.is_err() {
+                tensor.set_raw_data(raw);
+                tensor.set_float_data(floats);
+            }
+        }
+        if let Err(error) = complaint {
+            self.device.forget_pipelines();
+            self.weights.borrow_mut().clear();
+            return Err(error);
+        }
+        let session = session.map_err(|error| EngineError::Gpu(error.to_string()))?;
+        Ok(Compiled { session, outputs })
     }
 }
-#[async_trait::async_trait(?Send)]
+
+#[async_trait(?Send)]
 impl Graph for WebGpuGraph {
-    async fn run(&mut self, _inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
-        Err(EngineError::NoAdapter("not built in".into()))
+    async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
+        self.device.check()?;
+        let shapes: Shapes = inputs.iter().map(|(name, tensor)| (name.to_string(), tensor.shape().to_vec())).collect();
+        if !self.sessions.iter().any(|(known, _)| *known == shapes) {
+            let compiled = self.compile(&shapes).await?;
+            if self.sessions.len() == KEPT_SESSIONS {
+                self.sessions.remove(0);
+            }
+            self.sessions.push((shapes.clone(), compiled));
+        }
+        let compiled = self.sessions.iter().find(|(known, _)| *known == shapes).map(|(_, compiled)| compiled);
+        let compiled = compiled.ok_or_else(|| EngineError::Gpu("the compiled graph is gone".to_string()))?;
+        let tensors: HashMap<String, InputTensor> =
+            inputs.iter().map(|(name, tensor)| (name.to_string(), InputTensor::from(tensor.data()))).collect();
+        let scope = self.device.scope();
+        let results = compiled.session.run(&tensors).await;
+        let complaint = scope.end().await;
+        self.device.check()?;
+        complaint?;
+        let mut results = results.map_err(|error| EngineError::Gpu(error.to_string()))?;
+        compiled
+            .outputs
+            .iter()
+            .map(|(name, shape)| match results.remove(name) {
+                Some(OutputTensor::F32(data)) => Ok((name.clone(), Tensor::new(shape.clone(), data)?)),
+                _ => Err(EngineError::MissingOutput(name.clone())),
+            })
+            .collect()
     }
 }

@@ -1,0 +1,183 @@
+//! One GPU device for all graphs.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wonnx::extension::{Context, Kernel};
+use wonnx::wgpu;
+
+use super::super::EngineError;
+use super::plan::Limits;
+
+/// Kernels by the name of the value that they compute, handed to wonnx while a session is made.
+type Kernels = Rc<RefCell<HashMap<String, Kernel>>>;
+
+/// What a kernel is tuned to.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// The adapter is a CPU in disguise: few wide threads, no barriers.
+    pub software: bool,
+}
+
+/// A device with its queue, its compiled pipelines, and whether it is still there. Clones share all.
+#[derive(Clone)]
+pub struct Device {
+    context: Rc<Context>,
+    kernels: Kernels,
+    name: Rc<str>,
+    tuning: Tuning,
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+impl Device {
+    /// Asks for the adapter with the highest performance and a device with all its limits.
+    ///
+    /// # Errors
+    /// [`EngineError::NoAdapter`] with the reason.
+    pub async fn request() -> Result<Device, EngineError> {
+        let none = |error: &dyn std::fmt::Display| EngineError::NoAdapter(error.to_string());
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::PRIMARY;
+        let instance = wgpu::Instance::new(descriptor);
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| none(&error))?;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("zegformer"),
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| none(&error))?;
+
+        let lost = Arc::new(Mutex::new(None));
+        let remember = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let mut lost = remember.lock().unwrap_or_else(PoisonError::into_inner);
+            *lost = Some(if message.is_empty() { format!("{reason:?}") } else { message });
+        });
+        // Errors are asked for by scopes; one that no scope caught must not end the program.
+        let remember = lost.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let mut lost = remember.lock().unwrap_or_else(PoisonError::into_inner);
+            lost.get_or_insert_with(|| error.to_string());
+        }));
+
+        let info = adapter.get_info();
+        let words = format!("{} {} {}", info.name, info.driver, info.driver_info);
+        let name = [&info.name, &info.driver_info, &info.driver]
+            .into_iter()
+            .find(|word| !word.trim().is_empty())
+            .map_or("unnamed adapter", |word| word.trim());
+        let tuning = Tuning { software: info.device_type == wgpu::DeviceType::Cpu || is_software(&words) };
+        let kernels = Kernels::default();
+        let planned = kernels.clone();
+        let context = Context {
+            device,
+            queue,
+            provider: Box::new(move |node, _, _| {
+                let output = node.get_output().first().cloned().unwrap_or_default();
+                planned.borrow_mut().remove(&output).ok_or_else(|| "no kernel was planned for it".to_string())
+            }),
+            pipelines: RefCell::default(),
+        };
+        Ok(Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning, lost })
+    }
+
+    /// The adapter in words.
+    pub fn adapter_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the adapter computes on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.tuning.software
+    }
+
+    /// What a buffer can hold.
+    pub(super) fn limits(&self) -> Limits {
+        let limits = self.context.device.limits();
+        Limits { binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) }
+    }
+
+    /// Pipelines made while an error was reported may be invalid.
+    pub(super) fn forget_pipelines(&self) {
+        self.context.pipelines.borrow_mut().clear();
+    }
+
+    pub(super) fn tuning(&self) -> Tuning {
+        self.tuning
+    }
+
+    pub(super) fn context(&self) -> &Rc<Context> {
+        &self.context
+    }
+
+    /// Puts `kernels` where wonnx asks for them.
+    pub(super) fn offer(&self, kernels: HashMap<String, Kernel>) {
+        *self.kernels.borrow_mut() = kernels;
+    }
+
+    /// # Errors
+    /// [`EngineError::DeviceLost`] once the device is gone.
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        match &*self.lost.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(reason) => Err(EngineError::DeviceLost(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Watches for errors until [`Scope::end`].
+    pub(super) fn scope(&self) -> Scope {
+        let device = &self.context.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        Scope { memory, validation, internal }
+    }
+}
+
+/// Open error scopes: nothing that the GPU complains about goes unheard.
+pub(super) struct Scope {
+    memory: wgpu::ErrorScopeGuard,
+    validation: wgpu::ErrorScopeGuard,
+    internal: wgpu::ErrorScopeGuard,
+}
+
+impl Scope {
+    /// The first error since the scope was opened.
+    pub async fn end(self) -> Result<(), EngineError> {
+        let internal = self.internal.pop().await;
+        let validation = self.validation.pop().await;
+        if let Some(error) = self.memory.pop().await {
+            return Err(EngineError::GpuOutOfMemory(error.to_string()));
+        }
+        match validation.or(internal) {
+            Some(error) => Err(complaint(&error.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names the node if the message is about its shader: wgpu writes `label = 'NODE'`, browsers `[ShaderModule "NODE"]`.
+fn complaint(message: &str) -> EngineError {
+    let between = |start: &str, end: char| message.split_once(start)?.1.split_once(end).map(|(node, _)| node.to_string());
+    let about_shader = ["ShaderModule", "create_shader_module", "create_compute_pipeline", "ComputePipeline"];
+    let node = between("label = '", '\'').or_else(|| between("[ShaderModule \"", '"'));
+    match node.filter(|_| about_shader.iter().any(|word| message.contains(word))) {
+        Some(node) => EngineError::Shader { node, message: message.to_string() },
+        None => EngineError::Gpu(message.to_string()),
+    }
+}
+
+fn is_software(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["swiftshader", "llvmpipe", "lavapipe", "software", "basic render", "warp"].iter().any(|name| words.contains(name))
+}

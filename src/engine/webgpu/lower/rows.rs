@@ -1,0 +1,88 @@
+//! Softmax and normalisations: a row is read, reduced and written again.
+
+use tera::Context;
+use wonnx::extension::Kernel;
+use wonnx::onnx::NodeProto;
+
+use super::super::attributes::{float, int};
+use super::super::device::Tuning;
+use super::super::plan::{Planner, Value};
+use super::super::template::{literal, render, spread};
+use super::{Inputs, axis, ready};
+
+/// Threads for a row of `n` elements: a software adapter pays dearly for barriers.
+pub fn row_threads(tuning: Tuning, rows: usize, n: usize) -> usize {
+    if tuning.software || n < 32 || (rows > 65_536 && n < 256) { 1 } else { 64 }
+}
+
+pub fn row_groups(rows: usize, threads: usize) -> (u32, u32, u32) {
+    if threads > 1 { spread(rows, 1) } else { spread(rows, 64) }
+}
+
+pub fn softmax(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
+    let x = inputs.need(0)?;
+    let at = axis(int(node, "axis", -1), x.shape.len())?;
+    let n = x.shape[at];
+    let inner: usize = x.shape[at + 1..].iter().product();
+    let rows = x.count() / n.max(1);
+    let threads = row_threads(planner.tuning, rows, n);
+    let workgroups = row_groups(rows, threads);
+    let mut context = Context::new();
+    context.insert("threads", &threads);
+    context.insert("groups_x", &workgroups.0);
+    context.insert("rows", &rows);
+    context.insert("n", &n);
+    context.insert("inner", &inner);
+    context.insert("log", &(node.get_op_type() == "LogSoftmax"));
+    let kernel = Kernel { shader: render("softmax", &context)?, workgroups };
+    let view = planner.view(x)?;
+    Ok(ready(planner, node, &x.shape, &[view], kernel))
+}
+
+pub fn layer_normalisation(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
+    if node.get_output().iter().skip(1).any(|name| !name.is_empty()) {
+        return Err("only its first output is computed".to_string());
+    }
+    let at = axis(int(node, "axis", -1), inputs.need(0)?.shape.len())?;
+    let n: usize = inputs.need(0)?.shape[at..].iter().product();
+    normalise(planner, node, inputs, n, None)
+}
+
+pub fn instance_normalisation(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
+    let shape = &inputs.need(0)?.shape;
+    if shape.len() < 2 {
+        return Err("its input has no channels".to_string());
+    }
+    normalise(planner, node, inputs, shape[2..].iter().product(), Some(shape[1]))
+}
+
+fn normalise(
+    planner: &mut Planner,
+    node: &NodeProto,
+    inputs: &Inputs,
+    n: usize,
+    channels: Option<usize>,
+) -> Result<Value, String> {
+    let x = inputs.need(0)?;
+    let rows = x.count() / n.max(1);
+    let threads = row_threads(planner.tuning, rows, n);
+    let workgroups = row_groups(rows, threads);
+    let mut views = vec![planner.view(x)?];
+    for parameter in [Some(inputs.need(1)?), inputs.get(2)].into_iter().flatten() {
+        if parameter.count() != channels.unwrap_or(n) {
+            return Err(format!("its scale has shape {:?}", parameter.shape));
+        }
+        views.push(planner.view(parameter)?);
+    }
+    let mut context = Context::new();
+    context.insert("threads", &threads);
+    context.insert("groups_x", &workgroups.0);
+    context.insert("rows", &rows);
+    context.insert("n", &n);
+    context.insert("channels", &channels.unwrap_or(0));
+    context.insert("shift", &(views.len() > 2));
+    context.insert("output_binding", &views.len());
+    context.insert("epsilon", &literal(float(node, "epsilon", 1e-5)));
+    let kernel = Kernel { shader: render("normalise", &context)?, workgroups };
+    Ok(ready(planner, node, &x.shape, &views, kernel))
+}

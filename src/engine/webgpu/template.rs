@@ -1,0 +1,47 @@
+//! The WGSL files in shaders/, rendered with Tera: sizes are known when a graph is planned, so loops are unrolled and
+//! addresses folded before the driver sees a shader.
+
+use std::sync::OnceLock;
+
+use tera::{Context, Tera};
+
+const FILES: [(&str, &str); 8] = [
+    ("gemm", include_str!("shaders/gemm.wgsl")),
+    ("conv", include_str!("shaders/conv.wgsl")),
+    ("softmax", include_str!("shaders/softmax.wgsl")),
+    ("normalise", include_str!("shaders/normalise.wgsl")),
+    ("reduce", include_str!("shaders/reduce.wgsl")),
+    ("elementwise", include_str!("shaders/elementwise.wgsl")),
+    ("gather", include_str!("shaders/gather.wgsl")),
+    ("sample", include_str!("shaders/sample.wgsl")),
+];
+
+fn templates() -> Result<&'static Tera, String> {
+    static TEMPLATES: OnceLock<Result<Tera, String>> = OnceLock::new();
+    let made = TEMPLATES.get_or_init(|| {
+        let mut tera = Tera::default();
+        tera.autoescape_on(Vec::new());
+        tera.add_raw_templates(FILES).map_err(|error| format!("{error:?}"))?;
+        Ok(tera)
+    });
+    made.as_ref().map_err(Clone::clone)
+}
+
+/// The WGSL of the file `name` with these values.
+pub fn render(name: &str, context: &Context) -> Result<String, String> {
+    templates()?.render(name, context).map_err(|error| format!("shader {name}: {error:?}"))
+}
+
+/// A float as WGSL writes it. Infinities become the largest magnitudes that every compiler takes.
+pub fn literal(value: f32) -> String {
+    let value = if value.is_nan() { 0.0 } else { value.clamp(-3.4e38, 3.4e38) };
+    format!("({value:?}f)")
+}
+
+/// Workgroups of `size` threads for `threads` threads in all, as x and y, since one axis ends at 65,535. The shader's
+/// running number is `x + y * groups_x` (in workgroups).
+pub fn spread(threads: usize, size: usize) -> (u32, u32, u32) {
+    let groups = threads.div_ceil(size).max(1);
+    let x = groups.min(65_535);
+    (x as u32, groups.div_ceil(x) as u32, 1)
+}

@@ -1,0 +1,132 @@
+//! The WebGPU engine against the CPU engine: the same nodes, shapes and random numbers have to give the same results.
+//!
+//! Runs on whatever adapter there is; a software Vulkan driver (Mesa's lavapipe) will do.
+
+mod nodes;
+
+use std::path::{Path, PathBuf};
+
+use nodes::{Case, random, run_case};
+use zegformer::engine::cpu::CpuGraph;
+use zegformer::engine::webgpu::{Device, WebGpuGraph};
+use zegformer::engine::{Graph, Tensor, weights};
+
+fn device() -> Device {
+    match pollster::block_on(Device::request()) {
+        Ok(device) => device,
+        Err(error) => panic!("{error}; install a Vulkan driver, such as Debian's mesa-vulkan-drivers"),
+    }
+}
+
+/// The largest difference, relative to the largest magnitude (at least 1).
+fn difference(expected: &Tensor, found: &Tensor) -> f32 {
+    assert_eq!(expected.shape(), found.shape());
+    let scale = expected.data().iter().fold(1.0f32, |scale, value| scale.max(value.abs()));
+    expected.data().iter().zip(found.data()).fold(0.0f32, |worst, (a, b)| {
+        let apart = (a - b).abs() / scale;
+        if apart.is_nan() { f32::INFINITY } else { worst.max(apart) }
+    })
+}
+
+#[test]
+fn every_operator_agrees_with_the_cpu() {
+    let device = device();
+    let mut failures = Vec::new();
+    let cases: Vec<Case> = nodes::cases();
+    let wanted = std::env::var("ZEGFORMER_CASE").unwrap_or_default();
+    for case in cases.iter().filter(|case| case.name.contains(&wanted)) {
+        let expected = run_case(case, |model| CpuGraph::load(model).map(|graph| Box::new(graph) as Box<dyn Graph>));
+        let found = run_case(case, |model| {
+            WebGpuGraph::load(device.clone(), model).map(|graph| Box::new(graph) as Box<dyn Graph>)
+        });
+        match (expected, found) {
+            (Ok(expected), Ok(found)) => {
+                for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+                    if expected.shape() != found.shape() {
+                        failures.push(format!("{}: {name} is {:?}, not {:?}", case.name, found.shape(), expected.shape()));
+                    } else if difference(expected, found) > 1e-3 {
+                        failures.push(format!("{}: {name} is off by {}", case.name, difference(expected, found)));
+                    }
+                }
+            }
+            (Err(error), _) => failures.push(format!("{}: on the CPU: {error}", case.name)),
+            (_, Err(error)) => failures.push(format!("{}: {error}", case.name)),
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn graphs_of_the_bundles_agree_with_the_cpu() {
+    let device = device();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut compared = 0;
+    for folder in [root.join("tests/golden/official-tiny/bundle"), root.join("models/zegformer-lite")] {
+        for name in ["segmenter.onnx", "image.onnx", "text.onnx"] {
+            let path = folder.join(name);
+            if path.exists() {
+                compare_graph(&device, &path);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 3, "the golden graphs are missing");
+}
+
+fn load(path: &PathBuf) -> wonnx::onnx::ModelProto {
+    let bytes = std::fs::read(path).expect("the graph can be read");
+    let (model, files) = weights::parse(&bytes).expect("the graph is ONNX");
+    assert!(files.is_empty(), "{} keeps weights beside it", path.display());
+    weights::widen(model, &std::collections::HashMap::new()).expect("its weights can be widened")
+}
+
+fn compare_graph(device: &Device, path: &PathBuf) {
+    let model = load(path);
+    // Named axes; two sets of sizes, so that a session is made for shapes that were not the first.
+    for (height, width, batch, length) in [(64, 96, 2, 8), (96, 64, 1, 5)] {
+        let mut inputs = Vec::new();
+        for (number, input) in model.get_graph().get_input().iter().enumerate() {
+            let sides = input.get_field_type().get_tensor_type().get_shape().get_dim();
+            let shape: Vec<usize> = sides
+                .iter()
+                .map(|side| match side.get_dim_param() {
+                    "" => side.get_dim_value() as usize,
+                    "H" => height,
+                    "W" => width,
+                    "h" => height / 32,
+                    "w" => width / 32,
+                    "H/16" => height / 16,
+                    "W/16" => width / 16,
+                    "B" => batch,
+                    "T" => length,
+                    other => panic!("{}: an axis called {other}", path.display()),
+                })
+                .collect();
+            inputs.push((input.get_name().to_string(), random(&shape, 7 + number as u64, -1.0, 1.0)));
+        }
+        let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut on_cpu = CpuGraph::load(model.clone()).expect("the CPU engine takes the graph");
+        let expected = pollster::block_on(on_cpu.run(&named)).expect("the CPU engine runs the graph");
+        let mut on_gpu = WebGpuGraph::load(device.clone(), model.clone()).expect("the GPU engine takes the graph");
+        let found = pollster::block_on(on_gpu.run(&named)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let again = pollster::block_on(on_gpu.run(&named)).expect("a second run works");
+        for ((name, expected), ((other, found), (_, again))) in expected.iter().zip(found.iter().zip(&again)) {
+            assert_eq!(name, other);
+            let apart = difference(expected, found);
+            assert!(apart < 1e-3, "{}: {name} is off by {apart} at {height}x{width}", path.display());
+            assert!(difference(found, again) < 1e-6, "{}: {name} differs between runs", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_unknown_is_refused_by_name() {
+    let device = device();
+    let case = Case::new("unknown", "Einsum", &[&[2, 3], &[3, 2]]).named("the odd one");
+    let error = run_case(&case, |model| {
+        WebGpuGraph::load(device.clone(), model).map(|graph| Box::new(graph) as Box<dyn Graph>)
+    })
+    .expect_err("no kernel is known");
+    let text = error.to_string();
+    assert!(text.contains("Einsum") && text.contains("the odd one"), "{text}");
+}

@@ -65,6 +65,7 @@ const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')),
         const loaded = await client.changeEngine(choice);
         if (loaded.notice) notify(loaded.notice);
         status.set('ready', ready());
+        wanted.options ??= {};
         soon();
     }),
 });
@@ -149,8 +150,13 @@ let again = false;
 
 function soon() {
     clearTimeout(timer);
-    timer = setTimeout(work, PAUSE_MS);
+    timer = setTimeout(() => {
+        // A run that began meanwhile may have taken all there is.
+        if (isNew()) work();
+    }, PAUSE_MS);
 }
+
+const isNew = () => Boolean(wanted.photo || wanted.names || wanted.options);
 
 /** One run at a time; what changes meanwhile ends the run at its next step, and the kept steps serve the next one. */
 async function work() {
@@ -161,15 +167,18 @@ async function work() {
     }
     working = true;
     try {
+        let complete;
         do {
             again = false;
-            await step();
-        } while (again);
+            complete = await step();
+            // What came in before the step took it is in the result already.
+        } while (again && (isNew() || !complete));
     } finally {
         working = false;
     }
 }
 
+/** @returns {Promise<boolean>} false if the run was ended before its result */
 async function step() {
     try {
         if (!loaded) await load();
@@ -182,17 +191,19 @@ async function step() {
         }
         if (!hasPhoto || chips.names.length === 0) {
             status.set('ready', ready());
-            return;
+            return true;
         }
         status.set('running', 'Starting');
         show(await client.segment());
+        return true;
     } catch (error) {
         const message = messageOf(error);
-        if (message === STOPPED) {
-            if (!again) status.set('ready', 'Stopped. Change a name or a setting to go on.');
-        } else {
+        if (message !== STOPPED) {
             status.set('error', sentence(message));
+            return true;
         }
+        if (!again) status.set('ready', 'Stopped. Change a name or a setting to go on.');
+        return false;
     }
 }
 

@@ -43,7 +43,12 @@ fn every_operator_agrees_with_the_cpu() {
             (Ok(expected), Ok(found)) => {
                 for ((name, expected), (_, found)) in expected.iter().zip(&found) {
                     if expected.shape() != found.shape() {
-                        failures.push(format!("{}: {name} is {:?}, not {:?}", case.name, found.shape(), expected.shape()));
+                        failures.push(format!(
+                            "{}: {name} is {:?}, not {:?}",
+                            case.name,
+                            found.shape(),
+                            expected.shape()
+                        ));
                     } else if difference(expected, found) > 1e-3 {
                         failures.push(format!("{}: {name} is off by {}", case.name, difference(expected, found)));
                     }
@@ -108,7 +113,8 @@ fn compare_graph(device: &Device, path: &PathBuf) {
         let mut on_cpu = CpuGraph::load(model.clone()).expect("the CPU engine takes the graph");
         let expected = pollster::block_on(on_cpu.run(&named)).expect("the CPU engine runs the graph");
         let mut on_gpu = WebGpuGraph::load(device.clone(), model.clone()).expect("the GPU engine takes the graph");
-        let found = pollster::block_on(on_gpu.run(&named)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let found =
+            pollster::block_on(on_gpu.run(&named)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let again = pollster::block_on(on_gpu.run(&named)).expect("a second run works");
         for ((name, expected), ((other, found), (_, again))) in expected.iter().zip(found.iter().zip(&again)) {
             assert_eq!(name, other);

@@ -9,7 +9,11 @@ use zegformer::engine::{EngineError, Graph, Tensor};
 /// An input of a node.
 enum Given {
     /// Random numbers at run time.
-    Data { shape: Vec<usize>, low: f32, high: f32 },
+    Data {
+        shape: Vec<usize>,
+        low: f32,
+        high: f32,
+    },
     /// Random numbers as an initializer.
     Weights(Vec<usize>),
     Floats(Vec<usize>, Vec<f32>),
@@ -101,7 +105,9 @@ impl Case {
     }
 
     fn word(self, name: &str, value: &str) -> Case {
-        self.attribute(name, AttributeProto_AttributeType::STRING, |attribute| attribute.set_s(value.as_bytes().to_vec()))
+        self.attribute(name, AttributeProto_AttributeType::STRING, |attribute| {
+            attribute.set_s(value.as_bytes().to_vec())
+        })
     }
 }
 
@@ -212,10 +218,21 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn elementwise(all: &mut Vec<Case>) {
-    for operator in
-        ["Relu", "LeakyRelu", "Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Neg", "Abs", "HardSigmoid", "HardSwish", "Identity"]
-    {
-        for shape in [&[1][..], &[7], &[3, 5, 4], &[300_007]] {
+    for operator in [
+        "Relu",
+        "LeakyRelu",
+        "Sigmoid",
+        "Tanh",
+        "Exp",
+        "Erf",
+        "Gelu",
+        "Neg",
+        "Abs",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+    ] {
+        for shape in [&[1][..], &[7], &[3, 5, 4], &[70_007]] {
             all.push(Case::new(&format!("{shape:?}"), operator, &[shape]));
         }
     }
@@ -256,19 +273,29 @@ fn elementwise(all: &mut Vec<Case>) {
 }
 
 fn products(all: &mut Vec<Case>) {
-    let sizes = [(1, 1, 1), (4, 4, 4), (5, 7, 3), (1, 64, 17), (33, 16, 1), (16, 12, 20), (63, 65, 66), (100, 32, 48), (9, 3, 6)];
+    let sizes = [
+        (1, 1, 1),
+        (4, 4, 4),
+        (5, 7, 3),
+        (1, 64, 17),
+        (33, 16, 1),
+        (16, 12, 20),
+        (63, 65, 66),
+        (100, 32, 48),
+        (9, 3, 6),
+    ];
     for (m, k, n) in sizes {
         all.push(Case::new(&format!("{m} {k} {n}"), "MatMul", &[&[m, k], &[k, n]]));
         all.push(Case::new(&format!("stack {m} {k} {n}"), "MatMul", &[&[3, m, k], &[3, k, n]]));
         all.push(Case::new(&format!("weights {m} {k} {n}"), "MatMul", &[&[2, 3, m, k]]).weights(&[k, n]));
     }
-    let shapes: [(&[usize], &[usize]); 7] = [
+    // Not a stack times a vector: there rten keeps an axis that ONNX drops.
+    let shapes: [(&[usize], &[usize]); 6] = [
         (&[2, 1, 5, 8], &[3, 8, 4]),
         (&[5, 8], &[2, 3, 8, 4]),
         (&[1, 5, 8], &[6, 8, 4]),
         (&[7], &[7, 5]),
         (&[4, 7], &[7]),
-        (&[3, 4, 7], &[7]),
         (&[8], &[8]),
     ];
     for (a, b) in shapes {
@@ -285,7 +312,9 @@ fn products(all: &mut Vec<Case>) {
                 let case = Case::new(&name, "Gemm", &[left, right, bias]).int("transA", a).int("transB", b);
                 all.push(case.float("alpha", 0.5).float("beta", 2.0));
             }
-            all.push(Case::new(&format!("plain {a} {b} {m}"), "Gemm", &[left, right]).int("transA", a).int("transB", b));
+            all.push(
+                Case::new(&format!("plain {a} {b} {m}"), "Gemm", &[left, right]).int("transA", a).int("transB", b),
+            );
         }
     }
 }
@@ -375,7 +404,18 @@ fn moves(all: &mut Vec<Case>) {
         let case = Case::new(&format!("axis {axis}"), "Gather", &[&[5, 6, 7]]).ints(&[4, 0, -1, 2]);
         all.push(case.int("axis", axis));
     }
-    let ten: [&[usize]; 10] = [&[2, 1, 3], &[2, 2, 3], &[2, 3, 3], &[2, 1, 3], &[2, 1, 3], &[2, 1, 3], &[2, 5, 3], &[2, 1, 3], &[2, 1, 3], &[2, 4, 3]];
+    let ten: [&[usize]; 10] = [
+        &[2, 1, 3],
+        &[2, 2, 3],
+        &[2, 3, 3],
+        &[2, 1, 3],
+        &[2, 1, 3],
+        &[2, 1, 3],
+        &[2, 5, 3],
+        &[2, 1, 3],
+        &[2, 1, 3],
+        &[2, 4, 3],
+    ];
     all.push(Case::new("of ten", "Concat", &ten).int("axis", 1));
     all.push(Case::new("uneven", "Split", &[&[2, 9, 4]]).ints(&[2, 3, 4]).int("axis", 1).outputs(3));
     all.push(Case::new("even", "Split", &[&[6, 3]]).ints(&[3, 3]).int("axis", 0).outputs(2));
@@ -419,7 +459,9 @@ fn samples(all: &mut Vec<Case>) {
         all.push(case.word("coordinate_transformation_mode", coordinates));
     }
     for operator in ["AveragePool", "MaxPool"] {
-        for (kernel, stride, pads) in [(2, 2, [0, 0, 0, 0]), (3, 2, [1, 1, 1, 1]), (3, 1, [0, 1, 1, 0]), (4, 4, [0, 0, 0, 0])] {
+        for (kernel, stride, pads) in
+            [(2, 2, [0, 0, 0, 0]), (3, 2, [1, 1, 1, 1]), (3, 1, [0, 1, 1, 0]), (4, 4, [0, 0, 0, 0])]
+        {
             let name = format!("{kernel} {stride} {pads:?}");
             let case = Case::new(&name, operator, &[&[2, 3, 12, 8]]).list("kernel_shape", &[kernel, kernel]);
             all.push(case.list("strides", &[stride, stride]).list("pads", &pads));

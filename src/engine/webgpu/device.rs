@@ -168,7 +168,8 @@ impl Scope {
 
 /// Names the node if the message is about its shader: wgpu writes `label = 'NODE'`, browsers `[ShaderModule "NODE"]`.
 fn complaint(message: &str) -> EngineError {
-    let between = |start: &str, end: char| message.split_once(start)?.1.split_once(end).map(|(node, _)| node.to_string());
+    let between =
+        |start: &str, end: char| message.split_once(start)?.1.split_once(end).map(|(node, _)| node.to_string());
     let about_shader = ["ShaderModule", "create_shader_module", "create_compute_pipeline", "ComputePipeline"];
     let node = between("label = '", '\'').or_else(|| between("[ShaderModule \"", '"'));
     match node.filter(|_| about_shader.iter().any(|word| message.contains(word))) {

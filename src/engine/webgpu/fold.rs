@@ -2,9 +2,9 @@
 
 use wonnx::onnx::{NodeProto, TensorProto, TensorProto_DataType};
 
+use super::super::element_count;
 use super::attributes;
 use super::plan::{Constant, Value};
-use super::super::element_count;
 
 /// A tensor's content.
 pub fn read(tensor: &TensorProto, count: usize) -> Result<Constant, String> {
@@ -55,7 +55,8 @@ pub fn fold(node: &NodeProto, inputs: &[Option<Value>]) -> Result<Option<Value>,
         "Constant" => return constant(node).map(Some),
         "Shape" => {
             let shape = inputs.first().and_then(Option::as_ref).ok_or("it has no input")?.shape.clone();
-            let bound = |at: i64| (if at < 0 { at + shape.len() as i64 } else { at }).clamp(0, shape.len() as i64) as usize;
+            let bound =
+                |at: i64| (if at < 0 { at + shape.len() as i64 } else { at }).clamp(0, shape.len() as i64) as usize;
             let start = bound(attributes::int(node, "start", 0));
             let end = bound(attributes::int(node, "end", shape.len() as i64)).max(start);
             let sides: Vec<i64> = shape[start..end].iter().map(|&side| side as i64).collect();
@@ -115,7 +116,8 @@ pub fn fold(node: &NodeProto, inputs: &[Option<Value>]) -> Result<Option<Value>,
             let (start, end) = (ints[1].1.first(), ints[2].1.first());
             let (Some(&start), Some(&end), 1..) = (start, end, step) else { return Ok(None) };
             let (start, end) = (bound(start), bound(end));
-            let picked: Vec<i64> = data.get(start..end.max(start)).unwrap_or_default().iter().step_by(step as usize).copied().collect();
+            let picked: Vec<i64> =
+                data.get(start..end.max(start)).unwrap_or_default().iter().step_by(step as usize).copied().collect();
             value(vec![picked.len()], Constant::Ints(picked))
         }
         "Range" if ints.len() == 3 => {

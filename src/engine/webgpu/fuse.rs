@@ -109,7 +109,9 @@ fn join_tail(producer: &mut Step, consumer: &Step) -> Option<()> {
                 return None;
             }
             match bias {
-                Some(bias @ None) if whole && other.shape.last() == Some(&width) && other.count() == width && width > 1 => {
+                Some(bias @ None)
+                    if whole && other.shape.last() == Some(&width) && other.count() == width && width > 1 =>
+                {
                     *bias = Some((other.buffer, Bias::Column));
                 }
                 _ if other.count() == count && other.shape == map.shape && tail.residual.is_none() => {

@@ -242,7 +242,11 @@ pub fn concat(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
     // As many at a time as a kernel can bind.
     while parts.len() > 1 {
         let some: Vec<Value> = parts.drain(..parts.len().min(MOST_BUFFERS - 1)).collect();
-        let joined = concat_some(planner, node, &some, at)?;
+        let mut step = node.clone();
+        if !parts.is_empty() {
+            step.set_output(vec![format!("part {} of {}", planner.buffers.names.len(), node.get_output()[0])].into());
+        }
+        let joined = concat_some(planner, &step, &some, at)?;
         parts.insert(0, joined);
     }
     parts.pop().ok_or_else(|| "its inputs have no elements".to_string())

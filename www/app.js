@@ -9,7 +9,7 @@ import { Overlay } from './overlay.js';
 import { STOPPED, messageOf } from './protocol.js';
 import { showSegments } from './segments.js';
 import { Settings, readAddress } from './settings.js';
-import { Status, duration, megabytes, sentence } from './status.js';
+import { Status, duration, megabytes, sentence, timings } from './status.js';
 
 /** @import { EngineInfo, Options, Result } from './protocol.js' */
 
@@ -269,8 +269,7 @@ function show(found) {
     const rows = /** @type {HTMLTableElement} */ (byId('segments')).tBodies[0];
     showSegments(rows, found, palette, (box) => overlay.frame(box));
     if (!found) return;
-    const steps = Object.entries(found.stages).filter(([, ms]) => ms > 0).map(([stage, ms]) => `${stage} ${duration(ms)}`);
-    byId('timings').textContent = `Last run: ${steps.join(', ') || 'nothing had to run again'}.`;
+    byId('timings').textContent = timings(found.stages);
     status.setMilliseconds(found.ms);
     status.set('done', `Done in ${duration(found.ms)}.`);
     document.dispatchEvent(new CustomEvent('zegformer:result', { detail: found }));

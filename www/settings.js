@@ -52,7 +52,8 @@ export class Settings {
     /** @param {EngineInfo} info */
     showEngine({ kind, adapter, reason }) {
         const name = kind === 'webgpu' ? 'WebGPU' : 'CPU';
-        const text = [adapter && `${name} (${adapter})`, reason].filter(Boolean).join(': ') || name;
+        const what = adapter && adapter !== name ? `${name} (${adapter})` : name;
+        const text = reason ? `${what}: ${reason}` : what;
         this.#output('engine-reason').textContent = text;
     }
 

@@ -32,6 +32,17 @@ export function duration(ms) {
     return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/**
+ * The stages that took time, in the order in which they run.
+ *
+ * @param {Record<string, number>} stages milliseconds
+ */
+export function timings(stages) {
+    const steps = Object.keys(DOING).filter((stage) => stages[stage] > 0)
+        .map((stage) => `${stage} ${duration(stages[stage])}`);
+    return steps.length > 0 ? `Last run: ${steps.join(', ')}.` : '';
+}
+
 export class Status {
     #line;
     #text;
@@ -76,7 +87,7 @@ export class Status {
     setEngine({ kind, adapter, reason }) {
         this.#line.dataset.engine = kind;
         this.#badge.textContent = kind === 'webgpu' ? 'WebGPU' : 'CPU';
-        this.#badge.title = [adapter, reason].filter(Boolean).join(': ');
+        this.#badge.title = reason || adapter;
         this.#badge.hidden = false;
     }
 

@@ -10,7 +10,7 @@ import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
 import { nearest } from '../../www/segments.js';
 import { readAddress } from '../../www/settings.js';
-import { duration, megabytes, sentence } from '../../www/status.js';
+import { duration, megabytes, sentence, timings } from '../../www/status.js';
 
 test('names are split at commas, semicolons and lines; synonyms stay together', () => {
     assert.deepEqual(parseNames('cat, sofa | couch;wall\n\n tall   tree ,,;'), ['cat', 'sofa | couch', 'wall', 'tall tree']);
@@ -121,6 +121,7 @@ test('messages are sentences', () => {
     assert.equal(megabytes(1_250_000), '1.3 MB');
     assert.equal(duration(812.4), '812 ms');
     assert.equal(duration(1834), '1.8 s');
+    assert.equal(timings({ classify: 1, text: 0, segmenter: 1200 }), 'Last run: segmenter 1.2 s, classify 1 ms.');
 });
 
 test('the page allows no script but its own, and no request to elsewhere', async () => {

@@ -23,7 +23,7 @@ THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 GAMMAS = (0.0, 0.1, 0.2, 0.3, 0.4)
 MOST = {"voc": 240, "coco": 40, "bsds": 60, "ccp": 60}
 LEAST_SHARE = 0.005
-OFFSETS = (0.0, -2.0, -4.0)
+OFFSETS = (0.0, -2.0, -4.0, -8.0)
 TYPED, ABSENT = 5, 3
 
 Found = list[tuple[Photo, np.ndarray, Proposals]]
@@ -147,15 +147,22 @@ def run(data: Path, cache: Path, folder: Path) -> None:
     (cache / "evaluation.json").write_text(json.dumps(report, indent=1))
 
 
-def typed_names(model: Model, data: Path, kind: str, found: Found, choice: Choice, offset: float = 0.0) -> float:
+def typed_names(model: Model, data: Path, kind: str, found: Found, choice: Choice) -> float:
     """As one uses the page: the photo's largest classes are typed, and some that are not there; the rest is "other".
 
     Mean over photos of the mean IoU of what is there, "other" included where it covers a twentieth.
     """
+    return typed_by_threshold(model, data, kind, found, choice, [choice.threshold])[0]
+
+
+def typed_by_threshold(
+    model: Model, data: Path, kind: str, found: Found, choice: Choice, thresholds: Sequence[float], offset: float = 0.0
+) -> list[float]:
+    """The same for several thresholds at once; `offset` is added to the background logits."""
     names = dataset_names(data)[kind]
     void = {255} if kind == "coco" else {0, 255}
     rng = np.random.default_rng(0)
-    results = []
+    results: list[list[float]] = [[] for _ in thresholds]
     for _, truth, proposals in found:
         values, counts = np.unique(truth, return_counts=True)
         there = [(c, v) for v, c in zip(values.tolist(), counts.tolist()) if v not in void and c > 0.01 * truth.size]
@@ -167,30 +174,36 @@ def typed_names(model: Model, data: Path, kind: str, found: Found, choice: Choic
             wanted[truth == value] = index + 1
         shifted = replace(proposals, background=proposals.background + offset)
         classes = model.classes([[names[v]] for v in typed])
-        picked, _ = labels(shifted, classes, choice, truth.shape[::-1])
-        total = Confusion(len(typed))
-        total.add(wanted, picked, truth == 255)
-        iou = total.iou()
-        rest = [iou[0]] if (wanted == 0).mean() > 0.05 else []
-        results.append(mean([*iou[1 : len(chosen) + 1], *rest]))
-    return mean(results)
+        picked, share = labels(shifted, classes, replace(choice, threshold=0.0), truth.shape[::-1])
+        for result, threshold in zip(results, thresholds):
+            total = Confusion(len(typed))
+            total.add(wanted, np.where(share < threshold, OTHER, picked), truth == 255)
+            iou = total.iou()
+            rest = [iou[0]] if (wanted == 0).mean() > 0.05 else []
+            result.append(mean([*iou[1 : len(chosen) + 1], *rest]))
+    return [mean(result) for result in results]
 
 
-def tune(data: Path, folder: Path, most: int = 60) -> None:
-    """Prints the settings' scores on the tuning half: background offset, lambda, threshold."""
+def tune(data: Path, folder: Path, most: int = 40) -> None:
+    """Prints scores of settings (background offset, lambda, threshold) on the tuning half, on the mask grid."""
     model = Model(folder)
-    sets = {}
+    sets: dict[str, Found] = {}
     for kind in ("voc", "coco", "ccp"):
-        sets[kind] = proposed(model, data, [p for p in held_out(data, kind) if for_tuning(p)][:most])
-        sets[kind] = [(photo, truth[::2, ::2], proposals) for photo, truth, proposals in sets[kind]]
-    rows = []
+        here = [p for p in held_out(data, kind) if for_tuning(p)][:most]
+        sets[kind] = []
+        for photo, truth, proposals in proposed(model, data, here):
+            h, w = proposals.masks.shape[1:]
+            rows, columns = np.arange(h) * truth.shape[0] // h, np.arange(w) * truth.shape[1] // w
+            sets[kind].append((photo, truth[rows][:, columns], proposals))
+    scored = []
     for offset in OFFSETS:
         for weight in WEIGHTS:
-            for threshold in THRESHOLDS:
-                choice = replace(model.choice, weight=weight, threshold=threshold)
-                each = [typed_names(model, data, kind, found, choice, offset) for kind, found in sets.items()]
-                rows.append((mean(each), offset, weight, threshold, [round(v, 3) for v in each]))
-    for row in sorted(rows, reverse=True)[:25]:
+            choice = replace(model.choice, weight=weight)
+            each = [typed_by_threshold(model, data, k, f, choice, THRESHOLDS, offset) for k, f in sets.items()]
+            for index, threshold in enumerate(THRESHOLDS):
+                parts = [round(part[index], 3) for part in each]
+                scored.append((round(mean(parts), 4), offset, weight, threshold, parts))
+    for row in sorted(scored, reverse=True)[:30]:
         print(row)
 
 

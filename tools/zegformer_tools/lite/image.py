@@ -168,7 +168,7 @@ def run(data: Path, cache: Path) -> None:
         collect(data, cache)
     regions, backbone, space = Regions(cache), Lite0(), text_space(data, cache)
     net = train(regions, backbone, space, set())
-    torch.save(net.state_dict(), cache / "image.pt")
+    torch.save(net.state_dict(), cache / "lite.image.pt")
     caltech = sorted(set(dataset_names(data)["caltech101"]))
     withheld = set(caltech[::3][:30])
     partial = train(regions, backbone, space, withheld)

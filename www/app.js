@@ -255,7 +255,13 @@ async function useNames() {
     const names = wanted.names ?? [];
     wanted.names = null;
     if (names.length === 0) show(null);
-    else await client.setClasses(names.join('\n'));
+    else {
+        // Names that were refused are still what the chips show: the next run has to try them again, not the old ones.
+        await client.setClasses(names.join('\n')).catch((error) => {
+            wanted.names ??= names;
+            throw error;
+        });
+    }
 }
 
 /** @param {Result | null} found */

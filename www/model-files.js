@@ -114,7 +114,7 @@ export class ModelFiles {
         const key = cacheKey(url, this.#files[name]?.sha256 ?? '');
         const kept = await this.#cache?.match(key);
         if (kept) return new Uint8Array(await kept.arrayBuffer());
-        const response = await fetch(url).catch(() => {
+        const response = await fetch(url, { cache: 'no-store' }).catch(() => {
             throw new Error('the connection failed');
         });
         if (!response.ok) throw new Error(httpSentence(response.status, url));

@@ -53,10 +53,11 @@ function opened() {
 }
 
 /** @param {unknown} error */
-const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an error)|does not compile/.test(messageOf(error));
+const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an error)|does not compile|is not supported/.test(messageOf(error));
 
 async function goOnWithCpu() {
     zegformer?.free();
+    zegformer = undefined;
     const cpu = await open('cpu');
     page.postMessage({ engine: { ...cpu.engine, reason: 'the GPU gave up' } });
     page.postMessage({ notice: 'The GPU gave up, so the CPU goes on. It is slower, with the same result.' });

@@ -149,7 +149,7 @@ fn expression(node: &NodeProto, terms: &[String], inputs: &Inputs) -> Result<Str
             "none" => format!("T(0.5) * {x} * (T(1.0) + erf({x} * {}))", constant(std::f32::consts::FRAC_1_SQRT_2)),
             "tanh" => format!(
                 "{x} * {}",
-                sigmoid(&format!("{} * ({x} + T(0.044715) * {x} * {x} * {x})", constant(1.595_769_1)))
+                sigmoid(&format!("{} * ({x} + T(0.044715) * {x} * {x} * {x})", constant(1.595_769)))
             ),
             other => return Err(format!("approximate = \"{other}\"")),
         },

@@ -138,11 +138,10 @@ impl Product {
 
 /// Rows and vec4 columns per thread: much work per load on a CPU, enough threads on a GPU.
 fn tile(tuning: Tuning, m: usize, n4: usize, stacks: usize) -> (usize, usize) {
-    let (tm, tn4) = if tuning.software {
+    let threads = |tm: usize, tn4: usize| m.div_ceil(tm) * n4.div_ceil(tn4) * stacks;
+    let (tm, tn4) = if tuning.software || threads(8, 2) >= 65_536 {
         (8, 2)
-    } else if m.div_ceil(8) * n4.div_ceil(2) * stacks >= 65_536 {
-        (8, 2)
-    } else if m.div_ceil(4) * n4.div_ceil(2) * stacks >= 16_384 {
+    } else if threads(4, 2) >= 16_384 {
         (4, 2)
     } else {
         (4, 1)

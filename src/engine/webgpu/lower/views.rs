@@ -68,7 +68,7 @@ fn reshape(from: &[usize], wanted: &[i64], zero_is_zero: bool) -> Result<Vec<usi
         let known = shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side)).filter(|&known| known > 0);
         let count: usize = from.iter().product();
         shape[at] = known
-            .filter(|known| count % known == 0)
+            .filter(|known| count.is_multiple_of(*known))
             .map(|known| count / known)
             .ok_or_else(|| format!("a tensor of shape {from:?} cannot become {wanted:?}"))?;
     }

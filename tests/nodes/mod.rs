@@ -419,14 +419,14 @@ fn moves(all: &mut Vec<Case>) {
     all.push(Case::new("of ten", "Concat", &ten).int("axis", 1));
     all.push(Case::new("uneven", "Split", &[&[2, 9, 4]]).ints(&[2, 3, 4]).int("axis", 1).outputs(3));
     all.push(Case::new("even", "Split", &[&[6, 3]]).ints(&[3, 3]).int("axis", 0).outputs(2));
-    let slices: [(&[i64], &[i64], &[i64], &[i64]); 5] = [
-        (&[1], &[3], &[1], &[1]),
-        (&[0, 1], &[i64::MAX, -1], &[0, 2], &[1, 2]),
-        (&[-1], &[i64::MIN], &[1], &[-1]),
-        (&[-2], &[-5], &[2], &[-2]),
-        (&[0], &[100], &[0], &[3]),
+    let slices: [[&[i64]; 4]; 5] = [
+        [&[1], &[3], &[1], &[1]],
+        [&[0, 1], &[i64::MAX, -1], &[0, 2], &[1, 2]],
+        [&[-1], &[i64::MIN], &[1], &[-1]],
+        [&[-2], &[-5], &[2], &[-2]],
+        [&[0], &[100], &[0], &[3]],
     ];
-    for (starts, ends, axes, steps) in slices {
+    for [starts, ends, axes, steps] in slices {
         let case = Case::new(&format!("{starts:?} {ends:?} {axes:?} {steps:?}"), "Slice", &[&[4, 5, 6]]);
         all.push(case.ints(starts).ints(ends).ints(axes).ints(steps));
     }

@@ -10,7 +10,7 @@ const PATIENCE_MS = 500;
 /**
  * @typedef {{
  *   stage(event: StageEvent): void,
- *   bytes(progress: {file: string, done: number, total: number}): void,
+ *   bytes(progress: {file: string, done: number, total: number, finished: boolean}): void,
  *   notice(text: string): void,
  *   engine(info: EngineInfo): void,
  * }} Listener

@@ -68,7 +68,7 @@ export class ModelFiles {
 
     /**
      * @param {URL} folder of the bundle, with a slash at its end
-     * @param {(file: string, done: number, total: number) => void} progress
+     * @param {(progress: {file: string, done: number, total: number, finished: boolean}) => void} progress of a file; `done` and `total` are of all
      * @param {(notice: string) => void} notice
      */
     constructor(folder, progress, notice) {
@@ -119,8 +119,11 @@ export class ModelFiles {
         });
         if (!response.ok) throw new Error(httpSentence(response.status, url));
         const total = this.totalBytes;
-        const bytes = await readBody(response, (done) => this.#progress(name, this.#finished + done, total));
+        const bytes = await readBody(response, (done) => {
+            this.#progress({ file: name, done: this.#finished + done, total, finished: false });
+        });
         this.#finished += bytes.length;
+        this.#progress({ file: name, done: this.#finished, total, finished: true });
         await this.#forget(name);
         await this.#put(key, bytes);
         return bytes;

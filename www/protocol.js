@@ -62,7 +62,7 @@
  * @typedef {{id: number, value: unknown}
  *   | {id: number, error: string, fatal: boolean}
  *   | {stage: StageEvent}
- *   | {bytes: {file: string, done: number, total: number}}
+ *   | {bytes: {file: string, done: number, total: number, finished: boolean}}
  *   | {notice: string}
  *   | {engine: EngineInfo}} FromWorker
  */

@@ -49,6 +49,7 @@ export class Status {
     #progress;
     #badge;
     #stop;
+    #doing = '';
 
     /**
      * @param {{line: HTMLElement, text: HTMLElement, progress: HTMLProgressElement, badge: HTMLElement, stop: HTMLElement}} parts
@@ -72,6 +73,7 @@ export class Status {
     set(state, text) {
         this.#text.textContent = text;
         this.#line.dataset.state = state;
+        this.#doing = '';
         const busy = state === 'running' || state === 'loading';
         this.#stop.hidden = state !== 'running';
         this.#progress.hidden = !busy;
@@ -94,7 +96,8 @@ export class Status {
     /** @param {StageEvent} event */
     showStage({ stage, state, done, total }) {
         if (this.state !== 'running' || state === 'done' || !(stage in DOING)) return;
-        this.#text.textContent = DOING[stage];
+        this.#doing = DOING[stage];
+        this.#text.textContent = this.#doing;
         if (state === 'progress' && done !== undefined && total) {
             this.#text.textContent += ` (${done} of ${total})`;
             this.#progress.value = done / total;
@@ -103,9 +106,14 @@ export class Status {
         }
     }
 
-    /** @param {{done: number, total: number}} bytes */
-    showBytes({ done, total }) {
+    /** @param {{done: number, total: number, finished: boolean}} bytes */
+    showBytes({ done, total, finished }) {
         if (this.state !== 'running' && this.state !== 'loading') return;
+        if (finished) {
+            this.#text.textContent = this.#doing || 'Starting';
+            this.#progress.removeAttribute('value');
+            return;
+        }
         this.#text.textContent = `Fetching the model: ${megabytes(done)} of up to ${megabytes(total)}`;
         if (total > 0) this.#progress.value = Math.min(1, done / total);
     }

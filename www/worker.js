@@ -55,12 +55,13 @@ function opened() {
 /** @param {unknown} error */
 const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an error)|does not compile|is not supported/.test(messageOf(error));
 
-async function goOnWithCpu() {
+/** @param {unknown} error that the GPU ended with */
+async function goOnWithCpu(error) {
     zegformer?.free();
     zegformer = undefined;
     const cpu = await open('cpu');
-    page.postMessage({ engine: { ...cpu.engine, reason: 'the GPU gave up' } });
-    page.postMessage({ notice: 'The GPU gave up, so the CPU goes on. It is slower, with the same result.' });
+    page.postMessage({ engine: { ...cpu.engine, reason: messageOf(error) } });
+    page.postMessage({ notice: `The CPU goes on in the GPU's place: ${messageOf(error)}` });
     if (kept.photo) cpu.setPhoto(kept.photo);
     if (kept.classes) cpu.setClasses(kept.classes);
     cpu.setOptions(kept.options);
@@ -73,7 +74,7 @@ const calls = {
         const wasm = await startWasm();
         files = new ModelFiles(
             new URL(`../models/${model}/`, import.meta.url),
-            (file, done, total) => page.postMessage({ bytes: { file, done, total } }),
+            (bytes) => page.postMessage({ bytes }),
             (notice) => page.postMessage({ notice }),
         );
         bundleText = await files.bundle();
@@ -110,7 +111,7 @@ const calls = {
         } catch (error) {
             await files?.forgetNamed(messageOf(error));
             if (!lostGpu(error) || opened().engine.kind === 'cpu') throw error;
-            return await (await goOnWithCpu()).segment();
+            return await (await goOnWithCpu(error)).segment();
         }
     },
     export: (kind) => opened().export(/** @type {ExportKind} */ (kind)),

@@ -54,9 +54,10 @@ describe('one photo', { timeout: 2 * PATIENCE_MS }, () => {
         });
     }
 
-    test('both engines agree on the labels', () => {
+    test('both engines agree on the labels', (t) => {
         assert.ok(maps.cpu && maps.webgpu, 'an engine made no map');
         const same = agreement(maps.cpu, maps.webgpu);
+        t.diagnostic(`equal labels: ${(same * 100).toFixed(3)} %`);
         assert.ok(same >= 0.99, `they agree on ${(same * 100).toFixed(2)} % of the pixels`);
     });
 
@@ -141,6 +142,20 @@ describe('one photo', { timeout: 2 * PATIENCE_MS }, () => {
         const cutout = await saved('#legend li[data-class="cat"] >> text=cut out');
         assert.equal(cutout.name, 'chelsea.cat.png');
         assert.equal(cutout.bytes[25], 6, 'no alpha');
+        await zeg.close();
+    });
+
+    test('a GPU that is lost in the middle: the CPU goes on', async () => {
+        const { page, ...zeg } = await browser.open('?engine=webgpu&classes=cat,wall');
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.stages.some((/** @type {any} */ event) => event.stage === 'segmenter'));
+        const session = await browser.browser.newBrowserCDPSession();
+        await session.send('Browser.crashGpuProcess').catch(() => {});
+        await zeg.state('done');
+        assert.equal(await page.locator('#status').getAttribute('data-engine'), 'cpu');
+        assert.match(await page.locator('#notice').innerText(), /The CPU goes on .*GPU/);
+        assert.deepEqual((await zeg.legend()).map(({ name }) => name), ['cat', 'wall']);
         await zeg.close();
     });
 });

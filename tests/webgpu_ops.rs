@@ -28,9 +28,18 @@ fn difference(expected: &Tensor, found: &Tensor) -> f32 {
     })
 }
 
+/// With the kernels for CPU adapters and with those for GPUs: either runs anywhere.
 #[test]
 fn every_operator_agrees_with_the_cpu() {
-    let device = device();
+    compare_cases(&device().tuned(true));
+}
+
+#[test]
+fn every_operator_agrees_with_the_cpu_as_on_a_gpu() {
+    compare_cases(&device().tuned(false));
+}
+
+fn compare_cases(device: &Device) {
     let mut failures = Vec::new();
     let cases: Vec<Case> = nodes::cases();
     let wanted = std::env::var("ZEGFORMER_CASE").unwrap_or_default();
@@ -135,4 +144,21 @@ fn what_is_unknown_is_refused_by_name() {
     .expect_err("no kernel is known");
     let text = error.to_string();
     assert!(text.contains("Einsum") && text.contains("the odd one"), "{text}");
+}
+
+/// `cargo test --release --test webgpu_ops -- --ignored --nocapture` prints milliseconds.
+#[test]
+#[ignore = "a measurement"]
+fn milliseconds_of_the_segmenter() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/zegformer-lite/segmenter.onnx");
+    let pixels = random(&[1, 3, 320, 448], 1, -1.0, 1.0);
+    let position = random(&[1, 192, 20, 28], 2, -1.0, 1.0);
+    let inputs = [("pixels", &pixels), ("position", &position)];
+    let device = device();
+    let mut graph = WebGpuGraph::load(device.clone(), load(&path)).expect("the graph is taken");
+    for run in 0..4 {
+        let start = std::time::Instant::now();
+        pollster::block_on(graph.run(&inputs)).expect("the graph runs");
+        println!("{}: run {run}: {} ms", device.adapter_name(), start.elapsed().as_millis());
+    }
 }

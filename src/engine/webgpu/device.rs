@@ -101,6 +101,13 @@ impl Device {
         self.tuning.software
     }
 
+    /// The same device with the kernels for CPU adapters or for GPUs, whatever it is: for tests of both.
+    #[must_use]
+    pub fn tuned(mut self, software: bool) -> Device {
+        self.tuning = Tuning { software };
+        self
+    }
+
     /// What a buffer can hold.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.context.device.limits();
@@ -181,4 +188,22 @@ fn complaint(message: &str) -> EngineError {
 fn is_software(words: &str) -> bool {
     let words = words.to_lowercase();
     ["swiftshader", "llvmpipe", "lavapipe", "software", "basic render", "warp"].iter().any(|name| words.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_name_the_node() {
+        let messages = [
+            "Validation Error\n\nCaused by:\n  In Device::create_shader_module, label = 'node_7 (Conv)'\n    no such thing",
+            "error: unresolved value 'inf'\n - While validating [ComputePipelineDescriptor \"x\"], [ShaderModule \"node_7 (Conv)\"]",
+        ];
+        for message in messages {
+            let error = complaint(message);
+            assert!(matches!(&error, EngineError::Shader { node, .. } if node == "node_7 (Conv)"), "{error:?}");
+        }
+        assert!(matches!(complaint("a buffer is too small"), EngineError::Gpu(_)));
+    }
 }

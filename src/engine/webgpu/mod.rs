@@ -26,7 +26,7 @@ use super::{EngineError, Graph, ModelProto, Tensor};
 pub use device::Device;
 use plan::Plan;
 
-/// Sessions kept for different input shapes; the oldest goes first.
+/// Sessions kept for different input shapes; the one used longest ago goes first.
 const KEPT_SESSIONS: usize = 3;
 /// Weights at least this large leave the host's memory once they are on the GPU.
 const HEAVY_BYTES: usize = 4096;
@@ -38,6 +38,7 @@ pub struct WebGpuGraph {
     device: Device,
     model: ModelProto,
     weights: Rc<Weights>,
+    /// The last used first.
     sessions: Vec<(Shapes, Compiled)>,
 }
 
@@ -82,17 +83,27 @@ impl WebGpuGraph {
             *raw = lent.take_raw_data();
             *floats = lent.take_float_data();
         }
+        let failed = complaint.is_err() || session.is_err();
+        if failed {
+            // What was uploaded now may be broken. Weights that are only on the GPU were uploaded by an earlier session.
+            let mut weights = self.weights.borrow_mut();
+            for tensor in planned.get_graph().get_initializer().iter().take(own) {
+                weights.remove(tensor.get_name());
+            }
+        }
         for (at, raw, floats) in moved {
             let tensor = &mut self.model.mut_graph().mut_initializer()[at];
-            let heavy = raw.len().max(floats.len() * 4) >= HEAVY_BYTES;
-            if !heavy || complaint.is_err() || session.is_err() {
+            let bytes = raw.len().max(floats.len() * 4);
+            if failed && bytes > 0 {
+                self.weights.borrow_mut().remove(tensor.get_name());
+            }
+            if failed || bytes < HEAVY_BYTES {
                 tensor.set_raw_data(raw);
                 tensor.set_float_data(floats);
             }
         }
         if let Err(error) = complaint {
             self.device.forget_pipelines();
-            self.weights.borrow_mut().clear();
             return Err(error);
         }
         let session = session.map_err(|error| EngineError::Gpu(error.to_string()))?;
@@ -105,15 +116,16 @@ impl Graph for WebGpuGraph {
     async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
         self.device.check()?;
         let shapes: Shapes = inputs.iter().map(|(name, tensor)| (name.to_string(), tensor.shape().to_vec())).collect();
-        if !self.sessions.iter().any(|(known, _)| *known == shapes) {
-            let compiled = self.compile(&shapes).await?;
-            if self.sessions.len() == KEPT_SESSIONS {
-                self.sessions.remove(0);
+        let compiled = match self.sessions.iter().position(|(known, _)| *known == shapes) {
+            Some(at) => self.sessions.remove(at).1,
+            None => {
+                // Room first: the GPU may not hold one session more.
+                self.sessions.truncate(KEPT_SESSIONS - 1);
+                self.compile(&shapes).await?
             }
-            self.sessions.push((shapes.clone(), compiled));
-        }
-        let compiled = self.sessions.iter().find(|(known, _)| *known == shapes).map(|(_, compiled)| compiled);
-        let compiled = compiled.ok_or_else(|| EngineError::Gpu("the compiled graph is gone".to_string()))?;
+        };
+        self.sessions.insert(0, (shapes, compiled));
+        let (_, compiled) = &self.sessions[0];
         let tensors: HashMap<String, InputTensor> =
             inputs.iter().map(|(name, tensor)| (name.to_string(), InputTensor::from(tensor.data()))).collect();
         let scope = self.device.scope();

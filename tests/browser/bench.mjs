@@ -74,16 +74,8 @@ try {
         }
         const cold = await once(page, () => page.setInputFiles('#file', PHOTO));
         const firstOverlay = performance.now() - opened;
-        const bytes = await page.evaluate(async () => {
-            const entries = /** @type {PerformanceResourceTiming[]} */ (performance.getEntriesByType('resource'));
-            let sum = entries.reduce((total, entry) => total + entry.encodedBodySize, 0);
-            for (const name of await caches.keys()) {
-                if (name !== 'zegformer-models') continue;
-                const cache = await caches.open(name);
-                for (const request of await cache.keys()) sum += (await (await cache.match(request))?.blob())?.size ?? 0;
-            }
-            return sum;
-        });
+        const bytes = [...browser.server.sent.values()].reduce((sum, size) => sum + size, 0);
+        browser.server.sent.clear();
         /** @type {Run[]} */
         const photos = [];
         /** @type {Run[]} */
@@ -103,7 +95,7 @@ try {
             const runs = stage === 'text' ? names : photos;
             add(`stage ${stage}`, cold.stages[stage] ?? 0, runs.map(({ stages }) => stages[stage] ?? 0));
         }
-        console.error(`${engine}: ${(bytes / 1e6).toFixed(1)} MB to the first overlay`);
+        console.error(`${engine}: ${(bytes / 1e6).toFixed(1)} MB served to the first overlay, uncompressed`);
         await context.close();
     }
 } finally {

@@ -23,7 +23,9 @@ const TYPES = {
 /**
  * @typedef {(path: string) => {status?: number, body: Buffer} | Promise<void> | undefined} Intercept
  *   hears of each path before it is served; may answer in the server's place, or hold the answer back
- * @typedef {{url: string, paths: string[], intercept: Intercept, close(): Promise<void>}} TestServer
+ *
+ * `sent` holds the size of each file that was served.
+ * @typedef {{url: string, paths: string[], sent: Map<string, number>, intercept: Intercept, close(): Promise<void>}} TestServer
  */
 
 /**
@@ -32,7 +34,7 @@ const TYPES = {
  */
 export async function serve(root) {
     /** @type {TestServer} */
-    const test = { url: '', paths: [], intercept: () => undefined, close: async () => {} };
+    const test = { url: '', paths: [], sent: new Map(), intercept: () => undefined, close: async () => {} };
     const server = createServer(async (request, response) => {
         const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
         const inside = path.startsWith(FOLDER) ? path.slice(FOLDER.length) : null;
@@ -48,6 +50,7 @@ export async function serve(root) {
             response.writeHead(404).end();
             return;
         }
+        test.sent.set(inside ?? '', found.size);
         response.writeHead(200, {
             'content-type': TYPES[extname(file)] ?? 'application/octet-stream',
             'content-length': found.size,

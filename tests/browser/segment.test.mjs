@@ -27,7 +27,7 @@ function assertCatIsLargest(legend) {
     }
 }
 
-describe('one photo', { timeout: 2 * PATIENCE_MS }, () => {
+describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
     for (const engine of ['cpu', 'webgpu']) {
         test(`a dropped photo and typed names make a label map on ${engine}`, async () => {
             const { page, ...zeg } = await browser.open(`?engine=${engine}`);

@@ -18,7 +18,7 @@ after(() => browser.stop());
 
 const MISSING = /Failed to load resource/;
 
-describe('trouble', { timeout: PATIENCE_MS }, () => {
+describe('trouble', { timeout: 2 * PATIENCE_MS }, () => {
     test('a broken image is named as such, and the next photo works', async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
         await zeg.state('ready');

@@ -34,7 +34,7 @@ DISTRACTORS = [
     "door", "curtain", "building", "house", "road", "pavement", "sand", "sea", "river", "water", "snow", "mountain",
     "rock", "dirt", "fence", "bridge", "table", "chair", "sofa", "bed", "cabinet", "shelf", "rug", "pillow", "blanket",
     "lamp", "mirror", "cat", "dog",
-    "horse", "cow", "sheep", "bird", "elephant", "bear", "fish", "insect", "car", "bus", "truck", "motorcycle",
+    "horse", "cow", "sheep", "bird", "elephant", "bear", "fish", "car", "bus", "truck", "motorcycle",
     "bicycle", "train", "boat", "airplane", "bottle", "cup", "bowl", "plate", "knife", "book", "paper", "laptop", "tv",
     "cell phone", "food", "fruit", "vegetable", "bread", "cake", "pizza", "toy", "umbrella", "traffic light", "clock",
 ]  # fmt: skip

@@ -116,6 +116,10 @@ class Layer(nn.Module):
 class Namer(nn.Module):
     """Features of the ImageNet classifier's input to the text space: its own verdict in words, and a learned part."""
 
+    classifier: Tensor
+    classifier_bias: Tensor
+    words: Tensor
+
     def __init__(self, classifier: Tensor, bias: Tensor, words: Tensor) -> None:
         super().__init__()
         self.register_buffer("classifier", classifier)
@@ -127,7 +131,7 @@ class Namer(nn.Module):
         nn.init.zeros_(self.learned.bias)
 
     def verdict(self, pooled: Tensor) -> Tensor:
-        logits = pooled @ self.classifier.T + self.classifier_bias  # type: ignore[operator]
+        logits = pooled @ self.classifier.T + self.classifier_bias
         return logits.softmax(-1) @ self.words
 
     def forward(self, pooled: Tensor) -> Tensor:
@@ -136,6 +140,9 @@ class Namer(nn.Module):
 
 class Segmenter(nn.Module):
     """Everything behind the backbone."""
+
+    head_weight: Tensor
+    head_bias: Tensor
 
     def __init__(self, head: tuple[Tensor, Tensor], namer: Namer) -> None:
         super().__init__()
@@ -148,7 +155,7 @@ class Segmenter(nn.Module):
         self.mask1, self.mask2 = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
         self.mask3 = nn.Linear(DIM, FINE)
         self.namer = namer
-        self.name = nn.Linear(DIM, namer.words.shape[1])  # type: ignore[union-attr,index]
+        self.name = nn.Linear(DIM, namer.words.shape[1])
         nn.init.normal_(self.name.weight, std=0.01)
         self.background = nn.Linear(DIM, 1)
         self.start = nn.LayerNorm(DIM)
@@ -175,7 +182,7 @@ class Segmenter(nn.Module):
         with torch.no_grad():
             share = F.avg_pool2d(found.masks().float().sigmoid(), 8).flatten(2)
             share = share / (share.sum(-1, keepdim=True) + 1e-4)
-            wide = F.relu6(F.conv2d(features[32], self.head_weight, self.head_bias))  # type: ignore[arg-type]
+            wide = F.relu6(F.conv2d(features[32], self.head_weight, self.head_bias))
             pooled = share @ wide.flatten(2).transpose(1, 2).float()
         found.embeddings = F.normalize(self.namer(pooled) + self.name(x), dim=-1)
         return found

@@ -166,7 +166,7 @@ def ridge(model: Segmenter, crops: Cached, names: Tensor, batches: int = 90, str
     inputs, targets = [], []
     for _ in range(batches):
         features, truth = crops.batch(BATCH)
-        wide = F.relu6(F.conv2d(features[32], model.head_weight, model.head_bias))  # type: ignore[arg-type]
+        wide = F.relu6(F.conv2d(features[32], model.head_weight, model.head_bias))
         for b, (kind, segments) in enumerate(truth):
             if kind == "bsds":
                 continue

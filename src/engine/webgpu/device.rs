@@ -71,8 +71,9 @@ impl Device {
         }));
 
         let info = adapter.get_info();
-        let words = format!("{} {} {}", info.name, info.driver, info.driver_info);
-        let name = [&info.name, &info.driver_info, &info.driver]
+        let browser = browser_name().await.unwrap_or_default();
+        let words = format!("{} {} {} {browser}", info.name, info.driver, info.driver_info);
+        let name = [&info.name, &info.driver_info, &info.driver, &browser]
             .into_iter()
             .find(|word| !word.trim().is_empty())
             .map_or("unnamed adapter", |word| word.trim());
@@ -171,6 +172,30 @@ impl Scope {
             None => Ok(()),
         }
     }
+}
+
+/// Vendor and architecture, which browsers tell and wgpu does not pass on.
+#[cfg(target_arch = "wasm32")]
+async fn browser_name() -> Option<String> {
+    use js_sys::{Function, Object, Promise, Reflect};
+    use wasm_bindgen::{JsCast, JsValue};
+
+    let get = |of: &JsValue, name: &str| Reflect::get(of, &JsValue::from_str(name)).ok();
+    let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
+    let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
+    let options = Object::new();
+    Reflect::set(&options, &JsValue::from_str("powerPreference"), &JsValue::from_str("high-performance")).ok()?;
+    let promise: Promise = request.call1(&gpu, &options).ok()?.dyn_into().ok()?;
+    let adapter = wasm_bindgen_futures::JsFuture::from(promise).await.ok()?;
+    let info = get(&adapter, "info")?;
+    let word = |name: &str| get(&info, name).and_then(|value| value.as_string()).filter(|word| !word.is_empty());
+    let words: Vec<String> = ["vendor", "architecture"].into_iter().filter_map(word).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn browser_name() -> Option<String> {
+    None
 }
 
 /// Names the node if the message is about its shader: wgpu writes `label = 'NODE'`, browsers `[ShaderModule "NODE"]`.

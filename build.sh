@@ -146,17 +146,12 @@ build() {
     need_wonnx
     need_wasm_target
     need_wasm_bindgen
-    need wasm-opt binaryen
     say "Building the wasm module"
     cargo_wasm build --quiet --profile web --lib
     local built=target/$WASM_TARGET/web/zegformer.wasm
     mkdir -p target/page
     if [ ! -f target/page/zegformer_bg.wasm ] || [ $built -nt target/page/zegformer_bg.wasm ]; then
         "$TOOLS/bin/wasm-bindgen" --target web --out-dir target/page $built
-        wasm-opt -O3 --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
-            --enable-mutable-globals --enable-reference-types --enable-multivalue \
-            -o target/page/optimised.wasm target/page/zegformer_bg.wasm
-        mv target/page/optimised.wasm target/page/zegformer_bg.wasm
     fi
     say "Assembling dist/"
     rm -rf dist

@@ -51,6 +51,7 @@ impl Tokenizer {
     /// [`TextError::Tokenizer`] if the bytes are no tokenizer, or if `context` has no room beside the special tokens.
     pub fn from_bytes(json: &[u8], context: usize) -> Result<Self, TextError> {
         let refuse = |reason: String| TextError::Tokenizer { reason };
+        check_character_maps(&serde_json::from_slice(json).map_err(|e| refuse(e.to_string()))?)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| refuse(e.to_string()))?;
         let special = inner.get_post_processor().map_or(0, |p| tokenizers::PostProcessor::added_tokens(p, false));
         if context <= special {
@@ -104,6 +105,23 @@ impl Tokenizer {
             target[..row.len()].copy_from_slice(row);
         }
         Ok(TokenBatch { ids, lengths, steps })
+    }
+}
+
+/// Looks at every precompiled character map in a `tokenizer.json`: the `tokenizers` crate panics at a damaged one.
+fn check_character_maps(json: &serde_json::Value) -> Result<(), TextError> {
+    match json {
+        serde_json::Value::Array(items) => items.iter().try_for_each(check_character_maps),
+        serde_json::Value::Object(fields) => {
+            if fields.get("type").is_some_and(|kind| kind == "Precompiled") {
+                // Through text, since this type borrows from it.
+                serde_json::from_str::<spm_precompiled::Precompiled>(&json.to_string()).map_err(|_| {
+                    TextError::Tokenizer { reason: "its precompiled character map is damaged".to_owned() }
+                })?;
+            }
+            fields.values().try_for_each(check_character_maps)
+        }
+        _ => Ok(()),
     }
 }
 

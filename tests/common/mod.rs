@@ -8,6 +8,7 @@ use serde::Deserialize;
 use zegformer::bundle::{Bundle, BundleError, Source};
 
 /// A bundle's folder.
+#[allow(dead_code, reason = "not every test file runs a bundle")]
 pub struct Folder(pub PathBuf);
 
 #[async_trait(?Send)]

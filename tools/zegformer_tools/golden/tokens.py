@@ -40,7 +40,23 @@ ALPHABETS = [
 
 def texts() -> list[str]:
     dice = random.Random(377)
-    made = ["", " ", "\n\t ", "a", "A", "'", ".", "e\u0301", "é", "\u0301", "\u200b", "\ufeff", "\ufffd", "\x00", "a\x07b"]
+    made = [
+        "",
+        " ",
+        "\n\t ",
+        "a",
+        "A",
+        "'",
+        ".",
+        "e\u0301",
+        "é",
+        "\u0301",
+        "\u200b",
+        "\ufeff",
+        "\ufffd",
+        "\x00",
+        "a\x07b",
+    ]
     names = [name.strip() for name in NAMES.split(";")]
     for template in ("{}", "a photo of a {}.", "There is a masked {} in the scene"):
         made += [template.replace("{}", name) for name in names]

@@ -180,6 +180,7 @@ async function work() {
 
 /** @returns {Promise<boolean>} false if the run was ended before its result */
 async function step() {
+    client.begin();
     try {
         if (!loaded) await load();
         if (wanted.photo) await usePhoto();
@@ -187,7 +188,10 @@ async function step() {
         if (wanted.options) {
             const options = wanted.options;
             wanted.options = null;
-            await client.setOptions(options);
+            await client.setOptions(options).catch((error) => {
+                if (messageOf(error) === STOPPED) wanted.options = { ...options, ...wanted.options };
+                throw error;
+            });
         }
         if (!hasPhoto || chips.names.length === 0) {
             status.set('ready', ready());
@@ -227,14 +231,19 @@ async function load() {
 }
 
 async function usePhoto() {
-    const { blob, name } = /** @type {NonNullable<typeof wanted.photo>} */ (wanted.photo);
+    const taken = /** @type {NonNullable<typeof wanted.photo>} */ (wanted.photo);
+    const { blob, name } = taken;
     wanted.photo = null;
     status.set('running', 'Reading the photo');
     if (blob.size > MOST_BYTES) throw new Error(`the file has ${megabytes(blob.size)}, more than this page reads; make it smaller`);
     const bytes = await blob.arrayBuffer().catch(() => {
         throw new Error('the file could not be read; was it moved or deleted?');
     });
-    const photo = await client.setPhoto(new Uint8Array(bytes));
+    const photo = await client.setPhoto(new Uint8Array(bytes)).catch((error) => {
+        // The worker was replaced before it had taken the photo.
+        if (messageOf(error) === STOPPED) wanted.photo ??= taken;
+        throw error;
+    });
     hasPhoto = true;
     photoName = name;
     moveChooser();
@@ -300,18 +309,28 @@ file.addEventListener('change', () => {
     file.value = '';
 });
 
+/** Text that is dragged into the field of names is none of the photo's business. @param {DragEvent} event */
+const carriesFiles = (event) => Boolean(event.dataTransfer?.types.includes('Files'));
+/** A dropped link would take the page away. @param {DragEvent} event */
+const carriesLink = (event) => Boolean(event.dataTransfer?.types.includes('text/uri-list'));
+
 let depth = 0;
 document.addEventListener('dragenter', (event) => {
+    if (!carriesFiles(event)) return;
     event.preventDefault();
     depth += 1;
     drop.classList.add('is-over');
 });
-document.addEventListener('dragleave', () => {
+document.addEventListener('dragleave', (event) => {
+    if (!carriesFiles(event)) return;
     depth = Math.max(0, depth - 1);
     if (depth === 0) drop.classList.remove('is-over');
 });
-document.addEventListener('dragover', (event) => event.preventDefault());
+document.addEventListener('dragover', (event) => {
+    if (carriesFiles(event) || carriesLink(event)) event.preventDefault();
+});
 document.addEventListener('drop', (event) => {
+    if (!carriesFiles(event) && !carriesLink(event)) return;
     event.preventDefault();
     depth = 0;
     drop.classList.remove('is-over');

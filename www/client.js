@@ -6,6 +6,8 @@ import { STOPPED } from './protocol.js';
 
 /** A step inside the wasm module cannot be interrupted; after this long the whole worker is replaced. */
 const PATIENCE_MS = 500;
+/** The calls that a run is made of. */
+const OF_A_RUN = ['setPhoto', 'setClasses', 'setOptions', 'segment'];
 
 /**
  * @typedef {{
@@ -21,6 +23,8 @@ export class Client {
     #model;
     #choice;
     #nextId = 1;
+    /** A cancel names its run, so that it ends that one alone, whenever it arrives. */
+    #run = 0;
     /** Whether the present worker came up; one that did not would fail again. */
     #loaded = false;
     /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void, call: keyof Calls}>} */
@@ -77,9 +81,14 @@ export class Client {
         Object.assign(this.#kept.options, options);
     }
 
+    /** A new run: photo, names and options that changed, then `segment`. */
+    begin() {
+        this.#run += 1;
+    }
+
     /** @returns {Promise<Result>} */
     segment() {
-        return this.#call('segment');
+        return this.#call('segment', this.#run);
     }
 
     /** @param {ExportKind} kind */
@@ -94,16 +103,16 @@ export class Client {
 
     /** Asks the run to end after its present step. */
     interrupt() {
-        this.#post({ cancel: true });
+        this.#post({ cancel: this.#run });
     }
 
     /** Ends the run; if it does not end by itself in time, the worker is replaced and told all it knew. */
     async cancel() {
-        const run = [...this.#waiting.entries()].find(([, waiting]) => waiting.call === 'segment');
-        if (!run) return;
+        const run = this.#run;
         this.interrupt();
         await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
-        if (this.#waiting.has(run[0])) await this.#restart(new Error(STOPPED));
+        const works = [...this.#waiting.values()].some(({ call }) => OF_A_RUN.includes(call));
+        if (works && run === this.#run) await this.#restart(new Error(STOPPED));
     }
 
     /** @param {Error} reason for the calls that get no answer any more */

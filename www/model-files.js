@@ -81,20 +81,22 @@ export class ModelFiles {
         return Object.values(this.#files).reduce((sum, file) => sum + (Number(file.bytes) || 0), 0);
     }
 
-    /** bundle.json's text: the server's if it can be reached, or else the one of the last visit. */
+    /** bundle.json's text: the server's if it can be reached and works, or else the one of the last visit. */
     async bundle() {
         // Only secure origins have caches.
         this.#cache = await globalThis.caches?.open(CACHE).catch(() => null) ?? null;
         const url = new URL('bundle.json', this.#folder).href;
         let text;
-        try {
-            const response = await fetch(url, { cache: 'no-cache' });
-            if (!response.ok) throw new Error(httpSentence(response.status, url));
-            text = await response.text();
+        /** @type {Response | Error} */
+        const answer = await fetch(url, { cache: 'no-cache' }).catch((error) => error);
+        if (answer instanceof Response && answer.ok) {
+            text = await answer.text();
             await this.#put(url, new TextEncoder().encode(text));
-        } catch (error) {
-            const kept = error instanceof TypeError ? await this.#cache?.match(url) : undefined;
-            if (!kept) throw error;
+        } else {
+            // A model that the server no longer has is gone; a server in trouble says nothing about its models.
+            const gone = answer instanceof Response && answer.status < 500;
+            const kept = gone ? undefined : await this.#cache?.match(url);
+            if (!kept) throw answer instanceof Response ? new Error(httpSentence(answer.status, url)) : answer;
             text = await kept.text();
         }
         try {

@@ -51,14 +51,14 @@
  *   setPhoto(bytes: Uint8Array): Photo,
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
- *   segment(): Result,
+ *   segment(run: number): Result,
  *   export(kind: ExportKind): Uint8Array,
  *   cutout(index: number): Uint8Array,
  * }} Calls
  * @typedef {{engine: EngineInfo, bundle: BundleInfo, bytes: number, palette: Uint8Array, notice: string}} Loaded
  * @typedef {{width: number, height: number, pixels: Uint8Array}} Photo
  *
- * @typedef {{id: number, call: keyof Calls, args: unknown[]} | {cancel: true}} ToWorker
+ * @typedef {{id: number, call: keyof Calls, args: unknown[]} | {cancel: number}} ToWorker
  * @typedef {{id: number, value: unknown}
  *   | {id: number, error: string, fatal: boolean}
  *   | {stage: StageEvent}

@@ -1,7 +1,10 @@
-/** Owns the wasm module. Calls run one after the other; a cancel message is heard between the steps of a run. */
+/**
+ * Owns the wasm module. Calls run one after the other; a cancel message is heard between the steps of a run, and one that
+ * comes in while the photo or the names are taken ends their run before it begins.
+ */
 
 import { ModelFiles } from './model-files.js';
-import { OTHER, messageOf } from './protocol.js';
+import { OTHER, STOPPED, messageOf } from './protocol.js';
 
 /** @import { Calls, EngineChoice, ExportKind, FromWorker, Options, StageEvent, ToWorker, WasmModule, Zegformer } from './protocol.js' */
 
@@ -15,7 +18,9 @@ let zegformer;
 /** @type {ModelFiles | undefined} */
 let files;
 let bundleText = '';
-let cancelled = false;
+/** The run that works now, and the last one that was called off. */
+let present = 0;
+let cancelled = 0;
 
 /** What a new engine has to be told after the old one was lost. */
 const kept = { photo: /** @type {Uint8Array | null} */ (null), classes: '', options: /** @type {Options} */ ({}) };
@@ -36,7 +41,7 @@ async function onEvent(stage) {
     page.postMessage({ stage });
     // A whole turn of the event loop, in which a cancel message can come in.
     await new Promise((resolve) => setTimeout(resolve, 0));
-    return !cancelled;
+    return cancelled !== present;
 }
 
 /** @param {EngineChoice} engine */
@@ -104,8 +109,9 @@ const calls = {
         opened().setOptions(options);
         Object.assign(kept.options, options);
     },
-    async segment() {
-        cancelled = false;
+    async segment(run) {
+        present = run;
+        if (cancelled === run) throw new Error(STOPPED);
         try {
             return await opened().segment();
         } catch (error) {
@@ -129,7 +135,7 @@ let queue = Promise.resolve();
 
 page.onmessage = ({ data }) => {
     if ('cancel' in data) {
-        cancelled = true;
+        cancelled = data.cancel;
         return;
     }
     const { id, call, args } = data;

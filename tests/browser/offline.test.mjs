@@ -37,6 +37,27 @@ test('a second visit without a network segments a photo', { timeout: PATIENCE_MS
     await context.close();
 });
 
+test('a server in trouble does not take the kept model away', { timeout: PATIENCE_MS }, async () => {
+    const started = await start();
+    const context = await started.browser.newContext();
+    const first = await started.open('?engine=cpu&classes=cat,wall', { context });
+    await first.page.setInputFiles('#file', PHOTO);
+    await first.state('done');
+    await first.close();
+    started.server.intercept = (path) => (path.endsWith('bundle.json') ? { status: 503, body: Buffer.from('busy') } : undefined);
+    const second = await started.open('?engine=cpu&classes=cat,wall', { context });
+    await second.page.setInputFiles('#file', PHOTO);
+    await second.state('done');
+    await second.close({ expected: /Failed to load resource/ });
+    // A model that is gone is gone.
+    started.server.intercept = (path) => (path.endsWith('bundle.json') ? { status: 404, body: Buffer.from('') } : undefined);
+    const third = await started.open('?engine=cpu&classes=cat,wall', { context });
+    await third.state('error');
+    await third.close({ expected: /Failed to load resource/ });
+    await context.close();
+    await started.stop();
+});
+
 test('the service worker keeps every file of the page', async () => {
     const www = new URL('../../www/', import.meta.url);
     const listed = [...(await readFile(new URL('sw.js', www), 'utf8')).matchAll(/'(www\/[^']+)'/g)].map(([, path]) => path);

@@ -160,4 +160,72 @@ describe('trouble', { timeout: 2 * PATIENCE_MS }, () => {
         await zeg.state('done');
         await zeg.close();
     });
+
+    test('stop while the photo is taken ends the run before its first stage', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        await page.evaluate(() => {
+            const post = Worker.prototype.postMessage;
+            /** @param {any} message */
+            Worker.prototype.postMessage = function heard(message) {
+                post.call(this, message);
+                if (message.call !== 'setPhoto') return;
+                Worker.prototype.postMessage = post;
+                document.getElementById('stop')?.click();
+            };
+        });
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForFunction(() => document.getElementById('status')?.innerText.startsWith('Stopped'));
+        assert.deepEqual(await zeg.stages(), []);
+        await page.fill('#classes', 'wall,');
+        await zeg.state('done');
+        assert.equal((await zeg.legend()).length, 2);
+        await zeg.close();
+    });
+
+    test('a photo and a setting that a stopped worker never took are taken by the next', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        await page.evaluate(() => {
+            const post = Worker.prototype.postMessage;
+            /** @param {any} message */
+            Worker.prototype.postMessage = function deaf(message) {
+                // As if the worker were busy for ever.
+                if (message.call !== 'setPhoto' || this !== first) post.call(this, message);
+                else document.getElementById('stop')?.click();
+            };
+            /** @type {Worker | undefined} */
+            let first;
+            const listen = Worker.prototype.postMessage;
+            /** @param {any} message */
+            Worker.prototype.postMessage = function once(message) {
+                first = this;
+                Worker.prototype.postMessage = listen;
+                listen.call(this, message);
+            };
+        });
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForFunction(() => document.getElementById('status')?.innerText.startsWith('Stopped'), null, { timeout: 10_000 });
+        await page.fill('#classes', 'wall,');
+        await zeg.state('done');
+        assert.equal((await zeg.lastMap()).width, 451);
+        await zeg.close();
+    });
+
+    test('text that is dragged is left to the field it is for', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        const heard = await page.evaluate(() => {
+            const text = new DataTransfer();
+            text.setData('text/plain', 'dog');
+            return ['dragenter', 'dragover', 'drop'].map((kind) => {
+                const event = new DragEvent(kind, { dataTransfer: text, bubbles: true, cancelable: true });
+                document.getElementById('classes')?.dispatchEvent(event);
+                return event.defaultPrevented || document.getElementById('drop')?.classList.contains('is-over');
+            });
+        });
+        assert.deepEqual(heard, [false, false, false]);
+        assert.equal(await zeg.state('ready'), 'ready');
+        await zeg.close();
+    });
 });

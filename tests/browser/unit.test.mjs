@@ -131,6 +131,7 @@ test('the page allows no script but its own, and no request to elsewhere', async
     assert.equal(rules['default-src'], "'self'");
     assert.equal(rules['script-src'], "'self' 'wasm-unsafe-eval'");
     assert.equal(rules['connect-src'], "'self'");
+    assert.equal(rules['form-action'], "'none'");
     assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*|https?:/);
     // A host may serve the page from any folder.
     for (const [, url] of html.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(url, /^(www\/|$)/, url);

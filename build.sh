@@ -200,12 +200,20 @@ need_vulkan() {
     ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1 || apt_install mesa-vulkan-drivers libvulkan1
 }
 
+# The ONNX project's tests of operators, for tests/onnx_nodes.rs and tests/browser/nodes.test.mjs.
+need_onnx_nodes() {
+    need python3 python3
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
+    tests/onnx_nodes/fetch.sh
+}
+
 run_tests() {
     PASSED=0 FAILED=0 FAILURES=()
     need_rust
     need_lints
     need_wonnx
     need_vulkan
+    need_onnx_nodes
     need_node
     need chromium chromium
     build

@@ -197,6 +197,8 @@ pub enum EngineError {
     Weight { name: String, reason: String },
     #[error("the graph has no input called \"{0}\"")]
     UnknownInput(String),
+    #[error("the graph's input \"{name}\" takes whole numbers or truth values that f32 can hold, not {value}")]
+    Input { name: String, value: f32 },
     #[error("the graph needs an input called \"{0}\"")]
     MissingInput(String),
     #[error("the graph has no output called \"{0}\"")]

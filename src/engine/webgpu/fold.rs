@@ -4,6 +4,8 @@ use wonnx::onnx::{NodeProto, TensorProto, TensorProto_DataType};
 
 use super::super::element_count;
 use super::attributes;
+use super::lower::elementwise::broadcast_strides;
+use super::lower::{broadcast, strides};
 use super::plan::{Constant, Value};
 
 /// A tensor's content.
@@ -68,36 +70,28 @@ pub fn fold(node: &NodeProto, inputs: &[Option<Value>]) -> Result<Option<Value>,
         }
         _ => {}
     }
+    let constants: Option<Vec<(&Value, &Constant)>> =
+        inputs.iter().map(|input| input.as_ref().and_then(|value| Some((value, value.constant.as_ref()?)))).collect();
+    let Some(constants) = constants.filter(|constants| !constants.is_empty()) else { return Ok(None) };
+    match operator {
+        "Cast" => return Ok(Some(cast(node, constants[0].0, constants[0].1))),
+        "Range" if constants.len() == 3 => return range(&constants).map(Some),
+        _ => {}
+    }
     // Everything else: integers only, so that weights are left to the GPU.
-    let mut ints: Vec<(Vec<usize>, Vec<i64>)> = Vec::new();
-    for input in inputs.iter().flatten() {
-        match &input.constant {
-            Some(Constant::Ints(values)) => ints.push((input.shape.clone(), values.clone())),
-            Some(Constant::Floats(values)) if operator == "Cast" => {
-                ints.push((input.shape.clone(), values.iter().map(|&value| value as i64).collect()));
-            }
-            _ => return Ok(None),
-        }
-    }
-    if ints.is_empty() || inputs.iter().any(Option::is_none) {
-        return Ok(None);
-    }
-    let (shape, data) = ints[0].clone();
+    let ints: Option<Vec<(&[usize], &[i64])>> = constants
+        .iter()
+        .map(|(value, constant)| match constant {
+            Constant::Ints(values) => Some((value.shape.as_slice(), values.as_slice())),
+            Constant::Floats(_) => None,
+        })
+        .collect();
+    let Some(ints) = ints else { return Ok(None) };
+    let (shape, data) = ints[0];
     let flat = shape.len() <= 1;
     let folded = match operator {
-        "Identity" => value(shape, Constant::Ints(data)),
-        "Cast" if attributes::int(node, "to", 1) == 1 => match &inputs[0].as_ref().and_then(|i| i.constant.clone()) {
-            Some(constant) => value(shape, Constant::Floats(constant.floats())),
-            None => return Ok(None),
-        },
-        "Cast" => value(shape, Constant::Ints(data)),
-        "Unsqueeze" | "Squeeze" | "Reshape" if data.len() == 1 || flat => {
-            let length = data.len();
-            let shape = if operator == "Squeeze" && length == 1 { Vec::new() } else { vec![length] };
-            value(shape, Constant::Ints(data))
-        }
         "Concat" if ints.iter().all(|(shape, _)| shape.len() == 1) => {
-            let all: Vec<i64> = ints.into_iter().flat_map(|(_, data)| data).collect();
+            let all: Vec<i64> = ints.iter().flat_map(|(_, data)| data.iter().copied()).collect();
             value(vec![all.len()], Constant::Ints(all))
         }
         "Gather" if flat && ints.len() == 2 => {
@@ -107,7 +101,7 @@ pub fn fold(node: &NodeProto, inputs: &[Option<Value>]) -> Result<Option<Value>,
                 .iter()
                 .map(|&at| data.get(usize::try_from(if at < 0 { at + length } else { at }).ok()?).copied())
                 .collect();
-            value(ints[1].0.clone(), Constant::Ints(picked.ok_or("an index lies outside")?))
+            value(ints[1].0.to_vec(), Constant::Ints(picked.ok_or("an index lies outside")?))
         }
         "Slice" if flat && ints.len() >= 3 => {
             let length = data.len() as i64;
@@ -120,21 +114,8 @@ pub fn fold(node: &NodeProto, inputs: &[Option<Value>]) -> Result<Option<Value>,
                 data.get(start..end.max(start)).unwrap_or_default().iter().step_by(step as usize).copied().collect();
             value(vec![picked.len()], Constant::Ints(picked))
         }
-        "Range" if ints.len() == 3 => {
-            let (start, end, step) = (ints[0].1[0], ints[1].1[0], ints[2].1[0]);
-            if step == 0 || (end.saturating_sub(start)) / step > 1 << 20 {
-                return Err("its step is zero or it is too long".to_string());
-            }
-            let mut all = Vec::new();
-            let mut at = start;
-            while (step > 0 && at < end) || (step < 0 && at > end) {
-                all.push(at);
-                at += step;
-            }
-            value(vec![all.len()], Constant::Ints(all))
-        }
         "ConstantOfShape" => {
-            let shape = sides(&data)?;
+            let shape = sides(data)?;
             let count = element_count(&shape).filter(|&count| count <= 1 << 24).ok_or("it is too large")?;
             let fill = node.get_attribute().iter().find(|a| a.get_name() == "value").map(|a| read(a.get_t(), 1));
             match fill.transpose()? {
@@ -143,33 +124,93 @@ pub fn fold(node: &NodeProto, inputs: &[Option<Value>]) -> Result<Option<Value>,
                 None => value(shape, Constant::Floats(vec![0.0; count])),
             }
         }
-        "Add" | "Sub" | "Mul" | "Div" | "Min" | "Max" | "Equal" if ints.len() == 2 && flat && ints[1].0.len() <= 1 => {
-            let other = &ints[1].1;
-            let count = if data.is_empty() || other.is_empty() { 0 } else { data.len().max(other.len()) };
-            if [data.len(), other.len()].iter().any(|&n| n != count && n != 1) {
-                return Ok(None);
-            }
-            let at = |values: &[i64], i: usize| if values.len() == 1 { values[0] } else { values[i] };
-            let all: Option<Vec<i64>> = (0..count)
-                .map(|i| {
-                    let (a, b) = (at(&data, i), at(other, i));
-                    match operator {
-                        "Add" => a.checked_add(b),
-                        "Sub" => a.checked_sub(b),
-                        "Mul" => a.checked_mul(b),
-                        "Div" => a.checked_div(b),
-                        "Min" => Some(a.min(b)),
-                        "Max" => Some(a.max(b)),
-                        _ => Some(i64::from(a == b)),
-                    }
-                })
-                .collect();
-            let shape = if shape.is_empty() && ints[1].0.is_empty() { Vec::new() } else { vec![count] };
-            value(shape, Constant::Ints(all.ok_or("its constants overflow")?))
-        }
-        _ => return Ok(None),
+        _ => return elementwise(operator, &ints),
     };
     Ok(Some(folded))
+}
+
+/// Cast of a constant; an integer that is too large for f32 is rounded, a float is cut.
+fn cast(node: &NodeProto, x: &Value, constant: &Constant) -> Value {
+    let ints = |of: fn(i64) -> i64| Constant::Ints(constant.ints().into_iter().map(of).collect());
+    let result = match (attributes::int(node, "to", 1), constant) {
+        (1, _) => Constant::Floats(constant.floats()),
+        (9, Constant::Floats(values)) => Constant::Ints(values.iter().map(|&value| i64::from(value != 0.0)).collect()),
+        (9, _) => ints(|value| i64::from(value != 0)),
+        (6, _) => ints(|value| i64::from(value as i32)),
+        _ => ints(|value| value),
+    };
+    value(x.shape.clone(), result)
+}
+
+/// The longest Range.
+const LONGEST: i64 = 1 << 20;
+
+fn range(limits: &[(&Value, &Constant)]) -> Result<Value, String> {
+    let bad = || "its step is zero or it is too long".to_string();
+    if limits.iter().any(|(limit, _)| limit.count() != 1) {
+        return Err("a limit is not one number".to_string());
+    }
+    if let [(_, Constant::Ints(start)), (_, Constant::Ints(end)), (_, Constant::Ints(step))] = limits {
+        let (start, end, step) = (i128::from(start[0]), i128::from(end[0]), i128::from(step[0]));
+        let count = (step != 0).then(|| ((end - start) + step - step.signum()) / step).ok_or_else(bad)?.max(0);
+        let count = usize::try_from(count).ok().filter(|&count| count <= LONGEST as usize).ok_or_else(bad)?;
+        let all = (0..count as i128).map(|at| (start + at * step) as i64).collect();
+        return Ok(value(vec![count], Constant::Ints(all)));
+    }
+    let number = |at: usize| limits[at].1.floats()[0];
+    let (start, end, step) = (number(0), number(1), number(2));
+    let count = ((f64::from(end) - f64::from(start)) / f64::from(step)).ceil();
+    // Not so for a step of zero or a limit that is no number.
+    if !(count.is_finite() && count <= LONGEST as f64) {
+        return Err(bad());
+    }
+    let count = count.max(0.0) as usize;
+    let all = (0..count).map(|at| (f64::from(start) + at as f64 * f64::from(step)) as f32).collect();
+    Ok(value(vec![count], Constant::Floats(all)))
+}
+
+/// Arithmetic, comparisons and logic on integers, broadcast.
+fn elementwise(operator: &str, inputs: &[(&[usize], &[i64])]) -> Result<Option<Value>, String> {
+    let truth = |is: bool| Some(i64::from(is));
+    let compute = |v: &[i64]| -> Option<Option<i64>> {
+        Some(match (operator, v) {
+            ("Add", &[a, b]) => a.checked_add(b),
+            ("Sub", &[a, b]) => a.checked_sub(b),
+            ("Mul", &[a, b]) => a.checked_mul(b),
+            ("Div", &[a, b]) => a.checked_div(b),
+            ("Min", all) => all.iter().copied().min(),
+            ("Max", all) => all.iter().copied().max(),
+            ("Neg", &[a]) => a.checked_neg(),
+            ("Abs", &[a]) => a.checked_abs(),
+            ("Equal", &[a, b]) => truth(a == b),
+            ("Less", &[a, b]) => truth(a < b),
+            ("LessOrEqual", &[a, b]) => truth(a <= b),
+            ("Greater", &[a, b]) => truth(a > b),
+            ("GreaterOrEqual", &[a, b]) => truth(a >= b),
+            ("And", &[a, b]) => truth(a != 0 && b != 0),
+            ("Or", &[a, b]) => truth(a != 0 || b != 0),
+            ("Not", &[a]) => truth(a == 0),
+            ("Where", &[condition, a, b]) => Some(if condition != 0 { a } else { b }),
+            _ => return None,
+        })
+    };
+    if compute(&vec![1; inputs.len()]).is_none() {
+        return Ok(None);
+    }
+    let shapes: Vec<&[usize]> = inputs.iter().map(|(shape, _)| *shape).collect();
+    let shape = broadcast(&shapes)?;
+    let count = element_count(&shape).filter(|&count| count <= LONGEST as usize).ok_or("it is too large")?;
+    let walks: Vec<Vec<usize>> = shapes.iter().map(|own| broadcast_strides(own, &shape)).collect();
+    let steps = strides(&shape);
+    let mut all = Vec::with_capacity(count);
+    for at in 0..count {
+        let places = walks
+            .iter()
+            .map(|walk| (0..shape.len()).map(|axis| at / steps[axis] % shape[axis] * walk[axis]).sum::<usize>());
+        let values: Vec<i64> = places.zip(inputs).map(|(place, (_, data))| data[place]).collect();
+        all.push(compute(&values).flatten().ok_or("its constants overflow, or it divides by zero")?);
+    }
+    Ok(Some(value(shape, Constant::Ints(all))))
 }
 
 fn constant(node: &NodeProto) -> Result<Value, String> {

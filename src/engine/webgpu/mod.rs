@@ -1,15 +1,17 @@
 //! The WebGPU engine: wonnx with this crate's kernels.
 //!
-//! A graph is planned for the shapes of its inputs ([`plan`]): every value gets its shape, side inputs that are constants
+//! What a graph asks for is checked when it is loaded ([`check`], by the list in [`operators`]), and it is planned for the shapes of its inputs ([`plan`]): every value gets its shape, side inputs that are constants
 //! become part of the shaders, chains are fused, and each remaining node gets one kernel ([`lower`]). wonnx then holds the
 //! buffers, shares them between values that are not alive together, and runs the kernels in order.
 
 mod assemble;
 mod attributes;
+mod check;
 mod device;
 mod fold;
 mod fuse;
 mod lower;
+mod operators;
 mod plan;
 mod template;
 
@@ -23,13 +25,17 @@ use wonnx::onnx::TensorProto;
 use wonnx::utils::{InputTensor, OutputTensor};
 
 use super::{EngineError, Graph, ModelProto, Tensor};
+use check::{Checked, Kind};
 pub use device::Device;
+pub use operators::{OPERATORS, operator};
 use plan::Plan;
 
 /// Sessions kept for different input shapes; the one used longest ago goes first.
 const KEPT_SESSIONS: usize = 3;
 /// Weights at least this large leave the host's memory once they are on the GPU.
 const HEAVY_BYTES: usize = 4096;
+/// Integers up to here are exact in f32.
+const EXACT: f32 = 16_777_216.0;
 
 type Shapes = Vec<(String, Vec<usize>)>;
 
@@ -37,6 +43,7 @@ type Shapes = Vec<(String, Vec<usize>)>;
 pub struct WebGpuGraph {
     device: Device,
     model: ModelProto,
+    checked: Checked,
     weights: Rc<Weights>,
     /// The last used first.
     sessions: Vec<(Shapes, Compiled)>,
@@ -48,14 +55,32 @@ struct Compiled {
 }
 
 impl WebGpuGraph {
-    /// Takes a graph with f32 weights. Operators are checked when the first run tells the shapes.
+    /// Takes a graph with f32 weights.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] for an operator, operator set, attribute or type of elements that is not known. What
+    /// shapes decide (ranks, sizes, tensors without elements) is refused in the same words by the first run.
     pub fn load(device: Device, model: ModelProto) -> Result<WebGpuGraph, EngineError> {
         device.check()?;
-        Ok(WebGpuGraph { device, model, weights: Rc::default(), sessions: Vec::new() })
+        let checked = check::check(&model)?;
+        Ok(WebGpuGraph { device, model, checked, weights: Rc::default(), sessions: Vec::new() })
+    }
+
+    /// Integers and truth values travel as f32: refuses what is neither.
+    fn check_input(&self, name: &str, tensor: &Tensor) -> Result<(), EngineError> {
+        let fits: fn(f32) -> bool = match self.checked.kinds.get(name) {
+            Some(Kind::Int) => |value| value.abs() <= EXACT && value.fract() == 0.0,
+            Some(Kind::Bool) => |value| value == 0.0 || value == 1.0,
+            _ => return Ok(()),
+        };
+        match tensor.data().iter().find(|value| !fits(**value)) {
+            Some(value) => Err(EngineError::Input { name: name.to_string(), value: *value }),
+            None => Ok(()),
+        }
     }
 
     async fn compile(&mut self, shapes: &Shapes) -> Result<Compiled, EngineError> {
-        let plan = plan::plan(&self.model, shapes, self.device.tuning(), self.device.limits())?;
+        let plan = plan::plan(&self.model, &self.checked, shapes, self.device.tuning(), self.device.limits())?;
         let Plan { model: mut planned, weights: read, kernels, outputs } = plan;
         // wonnx reads the weights once; then they are on the GPU under their names. They move there and back, since a
         // second copy of a large model's weights may not fit.
@@ -115,6 +140,9 @@ impl WebGpuGraph {
 impl Graph for WebGpuGraph {
     async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
         self.device.check()?;
+        for (name, tensor) in inputs {
+            self.check_input(name, tensor)?;
+        }
         let shapes: Shapes = inputs.iter().map(|(name, tensor)| (name.to_string(), tensor.shape().to_vec())).collect();
         let compiled = match self.sessions.iter().position(|(known, _)| *known == shapes) {
             Some(at) => self.sessions.remove(at).1,

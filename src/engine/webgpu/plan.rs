@@ -7,11 +7,13 @@ use wonnx::extension::Kernel;
 use wonnx::onnx::{ModelProto, NodeProto, TensorProto, TensorProto_DataType};
 
 use super::super::{EngineError, element_count};
+use super::check::{Checked, Kind};
 use super::device::Tuning;
+use super::operators::{Types, operator};
 use super::{assemble, fold, fuse, lower};
 
 /// Constants up to this many elements are kept on the host as well, where shaders can contain them.
-const SMALL: usize = 256;
+pub const SMALL: usize = 256;
 
 /// A constant known on the host.
 #[derive(Clone, Debug)]
@@ -21,11 +23,27 @@ pub enum Constant {
 }
 
 impl Constant {
+    /// Rounded to f32, as Cast does.
     pub fn floats(&self) -> Vec<f32> {
         match self {
             Constant::Ints(values) => values.iter().map(|&value| value as f32).collect(),
             Constant::Floats(values) => values.clone(),
         }
+    }
+
+    /// As f32 buffers hold it.
+    ///
+    /// # Errors
+    /// An integer that f32 cannot hold exactly; a value that is no number, which shaders may not contain.
+    pub fn exact_floats(&self) -> Result<Vec<f32>, String> {
+        let floats = self.floats();
+        if let Constant::Ints(values) = self
+            && let Some((value, _)) =
+                values.iter().zip(&floats).find(|(value, float)| i128::from(**value) != **float as i128)
+        {
+            return Err(format!("f32 cannot hold the integer {value}"));
+        }
+        Ok(floats)
     }
 
     pub fn ints(&self) -> Vec<i64> {
@@ -45,6 +63,11 @@ pub struct Value {
 }
 
 impl Value {
+    /// A tensor without elements. It may be passed on or not read at all; no kernel reads or writes it.
+    pub fn empty(shape: &[usize]) -> Value {
+        Value { shape: shape.to_vec(), buffer: None, constant: Some(Constant::Floats(Vec::new())) }
+    }
+
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
@@ -52,7 +75,7 @@ impl Value {
     /// The only element of a constant.
     pub fn scalar(&self) -> Option<f32> {
         match &self.constant {
-            Some(constant) if self.count() == 1 => constant.floats().first().copied(),
+            Some(constant) if self.count() == 1 => constant.exact_floats().ok()?.first().copied(),
             _ => None,
         }
     }
@@ -112,12 +135,14 @@ pub struct Planner {
     pub steps: Vec<Step>,
     /// Constants that became buffers: buffer to content.
     pub made: HashMap<usize, Vec<f32>>,
+    pub opset: i64,
     pub tuning: Tuning,
 }
 
-/// Plans `model` for inputs of the given shapes.
+/// Plans `model`, which was `checked`, for inputs of the given shapes.
 pub fn plan(
     model: &ModelProto,
+    checked: &Checked,
     inputs: &[(String, Vec<usize>)],
     tuning: Tuning,
     limits: Limits,
@@ -128,6 +153,7 @@ pub fn plan(
         buffers: Buffers::default(),
         steps: Vec::new(),
         made: HashMap::new(),
+        opset: checked.opset,
         tuning,
     };
     for tensor in graph.get_initializer() {
@@ -154,7 +180,7 @@ pub fn plan(
         }
     }
     for node in graph.get_node() {
-        planner.node(node).map_err(|reason| EngineError::Unsupported {
+        planner.node(node, checked).map_err(|reason| EngineError::Unsupported {
             operator: node.get_op_type().to_string(),
             node: node_name(node),
             reason,
@@ -214,10 +240,7 @@ impl Planner {
         Ok(())
     }
 
-    fn node(&mut self, node: &NodeProto) -> Result<(), String> {
-        if !matches!(node.get_domain(), "" | "ai.onnx") {
-            return Err(format!("it belongs to the operator set \"{}\"", node.get_domain()));
-        }
+    fn node(&mut self, node: &NodeProto, checked: &Checked) -> Result<(), String> {
         let inputs: Vec<Option<Value>> = node
             .get_input()
             .iter()
@@ -231,7 +254,14 @@ impl Planner {
             .collect::<Result<_, _>>()?;
         let results = match fold::fold(node, &inputs)? {
             Some(folded) => vec![folded],
-            None => lower::lower(self, node, &inputs)?,
+            None => {
+                let types = operator(node.get_op_type()).map(|operator| operator.types);
+                let output = node.get_output().first().and_then(|name| checked.kinds.get(name));
+                if types == Some(Types::Steered) && output == Some(&Kind::Int) {
+                    return Err("it would calculate with integers, which f32 may not hold".to_string());
+                }
+                lower::lower(self, node, &inputs)?
+            }
         };
         for (name, value) in node.get_output().iter().zip(results) {
             if value.constant.is_none() && element_count(&value.shape).is_none_or(|count| count == 0) {
@@ -252,7 +282,7 @@ impl Planner {
         let buffer = match (value.buffer, &value.constant) {
             (Some(buffer), _) => buffer,
             (None, Some(constant)) => {
-                let content = constant.floats();
+                let content = constant.exact_floats()?;
                 if content.is_empty() {
                     return Err("one of its inputs has no elements".to_string());
                 }
@@ -286,15 +316,18 @@ impl Planner {
     fn outputs<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Vec<View>, EngineError> {
         let mut outputs: Vec<View> = Vec::new();
         for name in names {
-            let missing = || EngineError::MissingOutput(name.to_string());
-            let value = self.values.get(name).cloned().ok_or_else(missing)?;
-            let mut view = self.view(&value).map_err(|_| missing())?;
+            let refused = |reason: String| EngineError::Unsupported {
+                operator: "output".to_string(),
+                node: name.to_string(),
+                reason,
+            };
+            let value = self.values.get(name).cloned().ok_or_else(|| EngineError::MissingOutput(name.to_string()))?;
+            if value.count() == 0 {
+                return Err(refused(format!("of shape {:?} it has no elements", value.shape)));
+            }
+            let mut view = self.view(&value).map_err(refused)?;
             if !self.steps.iter().any(|step| step.output == view.buffer) && self.buffers.names[view.buffer] == name {
-                return Err(EngineError::Unsupported {
-                    operator: "output".to_string(),
-                    node: name.to_string(),
-                    reason: "it is an input or a weight, nothing computes it".to_string(),
-                });
+                return Err(refused("it is an input or a weight, nothing computes it".to_string()));
             }
             let computed = self.steps.iter().any(|step| step.output == view.buffer);
             if computed && outputs.iter().all(|other| other.buffer != view.buffer) {

@@ -207,7 +207,7 @@ impl Conv {
         }
         context.insert("bias", &self.bias.is_some());
         context.insert("residual", &self.tail.residual.is_some());
-        context.insert("helpers", self.tail.helpers());
+        context.insert("helpers", &self.tail.helpers());
         context.insert("activation", &self.tail.body());
         Ok(Kernel { shader: render("conv", &context)?, workgroups })
     }

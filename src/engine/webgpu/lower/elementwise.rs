@@ -26,6 +26,22 @@ pub fn copy(view: &View, output: usize) -> Work {
     Work::Map(Map { inputs: vec![view.clone()], shape: view.shape.clone(), body, output })
 }
 
+/// A step for `node` that computes `expression` of its inputs' variables, broadcast. The inputs are different buffers.
+pub fn map(
+    planner: &mut Planner,
+    node: &NodeProto,
+    inputs: &[&Value],
+    expression: impl Fn(&[String]) -> String,
+) -> Result<Value, String> {
+    let views: Vec<View> = inputs.iter().map(|input| planner.view(input)).collect::<Result<_, _>>()?;
+    let shape = broadcast(&inputs.iter().map(|input| input.shape.as_slice()).collect::<Vec<_>>())?;
+    let variables: Vec<String> = views.iter().map(|view| format!("v{}", view.buffer)).collect();
+    let output = planner.buffers.names.len();
+    let body = vec![format!("let v{output} = {};", expression(&variables))];
+    let name = node.get_output().first().cloned().unwrap_or_default();
+    Ok(planner.step(node, &name, &shape, Work::Map(Map { inputs: views, shape: shape.clone(), body, output })))
+}
+
 fn constant(value: f32) -> String {
     format!("T({})", literal(value))
 }
@@ -138,8 +154,8 @@ fn expression(node: &NodeProto, terms: &[String], inputs: &Inputs) -> Result<Str
         "Sigmoid" => sigmoid(x),
         "HardSigmoid" => format!("clamp({} * {x} + {}, T(0.0), T(1.0))", k("alpha", 0.2), k("beta", 0.5)),
         "HardSwish" => format!("{x} * clamp({x} * {} + T(0.5), T(0.0), T(1.0))", constant(1.0 / 6.0)),
-        "Tanh" => format!("tanh(clamp({x}, T(-20.0), T(20.0)))"),
-        "Softplus" => format!("max({x}, T(0.0)) + log(T(1.0) + exp(-abs({x})))"),
+        "Tanh" => format!("hyperbolic_tangent({x})"),
+        "Softplus" => format!("max({x}, T(0.0)) + log_of_one_and(exp(-abs({x})))"),
         "Exp" => format!("exp({x})"),
         "Log" => format!("log({x})"),
         "Sqrt" => format!("sqrt({x})"),
@@ -224,26 +240,35 @@ fn batch_normalisation(planner: &mut Planner, node: &NodeProto, inputs: &Inputs)
     Ok(planner.step(node, &output, &shape, Work::Map(map)))
 }
 
+/// Abramowitz and Stegun 7.1.26, error at most 1.5e-7, and near zero, where that is much, five terms of the series.
+const ERF: &str =
+    "fn erf(x: T) -> T { let a = min(abs(x), T(9.0)); let t = T(1.0) / (T(1.0) + 0.3275911 * a); let q = a * a;
+let p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+let near = a * (1.128379167 - q * (0.376126389 - q * (0.112837917 - q * (0.026866171 - q * 0.005223977))));
+return sign(x) * select(T(1.0) - p * exp(-q), near, a < T(0.4)); }
+";
+/// As ONNX defines it for negative bases and zero exponents.
+const POWER: &str = "fn power(a: T, b: T) -> T { let p = select(pow(abs(a), b), T(1.0), b == T(0.0));
+let odd = abs(b - 2.0 * floor(b * 0.5)) == T(1.0); return select(p, select(p, -p, odd), a < T(0.0)); }
+";
+/// log(1 + e) for e >= 0, near zero by its series.
+const LOG_OF_ONE_AND: &str = "fn log_of_one_and(e: T) -> T {
+let near = e * (T(1.0) - e * (T(0.5) - e * (T(0.33333333) - e * 0.25))); return select(log(T(1.0) + e), near, e < T(0.05)); }
+";
+
+/// Near zero by its series: drivers compute tanh from exp(2x) - 1, which loses digits there.
+const TANH: &str = "fn hyperbolic_tangent(x: T) -> T { let q = x * x;
+let near = x * (T(1.0) - q * (T(0.33333333) - q * (T(0.13333333) - q * 0.053968254)));
+return select(tanh(clamp(x, T(-20.0), T(20.0))), near, abs(x) < T(0.25)); }
+";
+
 /// The helper functions that statements call, over the shader's type T.
-pub fn helpers(body: &[String]) -> &'static str {
-    let calls = |name: &str| body.iter().any(|statement| statement.contains(name));
-    // Abramowitz and Stegun 7.1.26, error at most 1.5e-7; pow as defined for negative bases and zero exponents.
-    const ERF: &str = "fn erf(x: T) -> T { let a = min(abs(x), T(9.0)); let t = T(1.0) / (T(1.0) + 0.3275911 * a);
-let p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-return sign(x) * (T(1.0) - p * exp(-a * a)); }\n";
-    const POWER: &str = "fn power(a: T, b: T) -> T { let p = select(pow(abs(a), b), T(1.0), b == T(0.0));
-let odd = abs(b - 2.0 * floor(b * 0.5)) == T(1.0); return select(p, select(p, -p, odd), a < T(0.0)); }\n";
-    const BOTH: &str = "fn erf(x: T) -> T { let a = min(abs(x), T(9.0)); let t = T(1.0) / (T(1.0) + 0.3275911 * a);
-let p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-return sign(x) * (T(1.0) - p * exp(-a * a)); }
-fn power(a: T, b: T) -> T { let p = select(pow(abs(a), b), T(1.0), b == T(0.0));
-let odd = abs(b - 2.0 * floor(b * 0.5)) == T(1.0); return select(p, select(p, -p, odd), a < T(0.0)); }\n";
-    match (calls("erf("), calls("power(")) {
-        (false, false) => "",
-        (true, false) => ERF,
-        (false, true) => POWER,
-        (true, true) => BOTH,
-    }
+pub fn helpers(body: &[String]) -> String {
+    [("erf(", ERF), ("power(", POWER), ("log_of_one_and(", LOG_OF_ONE_AND), ("hyperbolic_tangent(", TANH)]
+        .into_iter()
+        .filter(|(call, _)| body.iter().any(|statement| statement.contains(call)))
+        .map(|(_, text)| text)
+        .collect()
 }
 
 /// Renames the variables v<n> in order of appearance, so that equal kernels have equal text.
@@ -273,7 +298,7 @@ pub fn canonical(text: &str) -> String {
 }
 
 /// Strides of `view` inside the broadcast shape.
-fn broadcast_strides(view: &[usize], shape: &[usize]) -> Vec<usize> {
+pub fn broadcast_strides(view: &[usize], shape: &[usize]) -> Vec<usize> {
     let own = strides(view);
     let lead = shape.len().saturating_sub(view.len());
     (0..shape.len()).map(|at| if at < lead || view[at - lead] == 1 { 0 } else { own[at - lead] }).collect()
@@ -346,7 +371,7 @@ impl Map {
         let workgroups = spread(count, 64);
         let mut context = Context::new();
         context.insert("declarations", &declarations);
-        context.insert("helpers", helpers(&self.body));
+        context.insert("helpers", &helpers(&self.body));
         context.insert("binding", &self.inputs.len());
         context.insert("vec", &vec);
         context.insert("code", &code);

@@ -5,6 +5,7 @@ pub mod elementwise;
 mod moves;
 pub mod product;
 mod reduce;
+mod resize;
 mod rows;
 mod sample;
 mod views;
@@ -70,10 +71,10 @@ impl Tail {
     }
 
     /// Helper functions that `act` calls.
-    pub fn helpers(&self) -> &'static str {
+    pub fn helpers(&self) -> String {
         match &self.activation {
             Some((_, body, _)) => elementwise::helpers(body),
-            None => "",
+            None => String::new(),
         }
     }
 }
@@ -144,17 +145,18 @@ pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &[Option<Value>]) 
     let inputs = Inputs(inputs);
     let one = |value: Result<Value, String>| value.map(|value| vec![value]);
     match node.get_op_type() {
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity" | "Dropout" => one(views::view(node, &inputs)),
+        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity" => one(views::view(node, &inputs)),
+        "Dropout" => views::dropout(node, &inputs),
         "Conv" => one(conv::lower(planner, node, &inputs)),
         "MatMul" => one(product::matmul(planner, node, &inputs)),
         "Gemm" => one(product::gemm(planner, node, &inputs)),
         "Softmax" | "LogSoftmax" => one(rows::softmax(planner, node, &inputs)),
-        "LayerNormalization" => one(rows::layer_normalisation(planner, node, &inputs)),
+        "LayerNormalization" => rows::layer_normalisation(planner, node, &inputs),
         "InstanceNormalization" => one(rows::instance_normalisation(planner, node, &inputs)),
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare" => {
             one(reduce::lower(planner, node, &inputs))
         }
-        "Resize" => one(sample::resize(planner, node, &inputs)),
+        "Resize" => one(resize::resize(planner, node, &inputs)),
         "AveragePool" | "MaxPool" => one(sample::pool(planner, node, &inputs)),
         "GlobalAveragePool" | "GlobalMaxPool" => one(reduce::global_pool(planner, node, &inputs)),
         "Transpose" | "Expand" | "Slice" | "Pad" | "Gather" | "Tile" => one(moves::lower(planner, node, &inputs)),

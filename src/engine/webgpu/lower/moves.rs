@@ -154,7 +154,7 @@ fn slice(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Val
         walk[axis] *= step;
     }
     if shape.contains(&0) {
-        return Err(format!("its output of shape {shape:?} has no elements"));
+        return Ok(Value::empty(&shape));
     }
     strided(planner, node, x, &shape, base, &walk)
 }
@@ -195,6 +195,7 @@ fn pad(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value
                 format!("i32(d{at}) - ({})", before[at])
             }
             "edge" => format!("clamp(i32(d{at}) - ({}), 0, {})", before[at], side - 1),
+            "wrap" => format!("((i32(d{at}) - ({})) % {side} + {side}) % {side}", before[at]),
             "reflect" if before[at] < side && shape[at] as i64 - before[at] - side < side => {
                 format!("{m} - abs({m} - abs(i32(d{at}) - ({b})))", m = side - 1, b = before[at])
             }
@@ -300,7 +301,7 @@ pub fn split(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
             (0..parts).map(|part| size.min(x.shape[at].saturating_sub(part * size))).collect()
         }
     };
-    if sizes.len() != parts || sizes.iter().sum::<usize>() != x.shape[at] || sizes.contains(&0) {
+    if sizes.len() != parts || sizes.iter().sum::<usize>() != x.shape[at] {
         return Err(format!("parts of {sizes:?} of an axis of {}", x.shape[at]));
     }
     let own = strides(&x.shape);
@@ -309,6 +310,10 @@ pub fn split(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
     for (size, name) in sizes.into_iter().zip(node.get_output()) {
         let mut shape = x.shape.clone();
         shape[at] = size;
+        if shape.contains(&0) {
+            values.push(Value::empty(&shape));
+            continue;
+        }
         let mut part = node.clone();
         part.set_output(vec![name.clone()].into());
         values.push(strided(planner, &part, x, &shape, (start * own[at]) as i64, &signed(&own))?);

@@ -130,7 +130,7 @@ impl Product {
         context.insert("residual", &self.tail.residual.is_some());
         context.insert("alpha", &if self.alpha == 1.0 { String::new() } else { format!("{} * ", literal(self.alpha)) });
         context.insert("beta", &if self.beta == 1.0 { String::new() } else { format!("{} * ", literal(self.beta)) });
-        context.insert("helpers", self.tail.helpers());
+        context.insert("helpers", &self.tail.helpers());
         context.insert("activation", &self.tail.body());
         Ok(Kernel { shader: render("gemm", &context)?, workgroups })
     }

@@ -44,7 +44,8 @@ pub fn place(number: &str, axes: &[(usize, usize)]) -> String {
     if terms.is_empty() { "0u".to_string() } else { terms.join(" + ") }
 }
 
-fn reduce(
+/// The reduction `operator` of `x` over `axes`.
+pub fn reduce(
     planner: &mut Planner,
     node: &NodeProto,
     x: &Value,

@@ -8,6 +8,8 @@ use super::super::attributes::{float, int};
 use super::super::device::Tuning;
 use super::super::plan::{Planner, Value};
 use super::super::template::{literal, render, spread};
+use super::elementwise::map;
+use super::reduce::reduce;
 use super::{Inputs, axis, ready};
 
 /// Threads for a row of `n` elements: a software adapter pays dearly for barriers.
@@ -21,9 +23,11 @@ pub fn row_groups(rows: usize, threads: usize) -> (u32, u32, u32) {
 
 pub fn softmax(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
     let x = inputs.need(0)?;
-    let at = axis(int(node, "axis", -1), x.shape.len())?;
-    let n = x.shape[at];
-    let inner: usize = x.shape[at + 1..].iter().product();
+    // Before operator set 13 all axes from this one on were one row.
+    let flat = planner.opset < 13;
+    let at = axis(int(node, "axis", if flat { 1 } else { -1 }), x.shape.len())?;
+    let n: usize = if flat { x.shape[at..].iter().product() } else { x.shape[at] };
+    let inner: usize = if flat { 1 } else { x.shape[at + 1..].iter().product() };
     let rows = x.count() / n.max(1);
     let threads = row_threads(planner.tuning, rows, n);
     let workgroups = row_groups(rows, threads);
@@ -39,13 +43,33 @@ pub fn softmax(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resu
     Ok(ready(planner, node, &x.shape, &[view], kernel))
 }
 
-pub fn layer_normalisation(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
-    if node.get_output().iter().skip(1).any(|name| !name.is_empty()) {
-        return Err("only its first output is computed".to_string());
+/// The normalised rows, and where they are asked for the rows' means and the reciprocals of their deviations.
+pub fn layer_normalisation(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Vec<Value>, String> {
+    let x = inputs.need(0)?;
+    let at = axis(int(node, "axis", -1), x.shape.len())?;
+    let n: usize = x.shape[at..].iter().product();
+    let mut values = vec![normalise(planner, node, inputs, n, None)?];
+    if node.get_output().len() > 1 {
+        let axes: Vec<usize> = (at..x.shape.len()).collect();
+        let mean = reduce(planner, &part(planner, node, 1), x, &axes, true, "ReduceMean")?;
+        let apart = map(planner, &part(planner, node, 3), &[x, &mean], |v| format!("{} - {}", v[0], v[1]))?;
+        let squares = reduce(planner, &part(planner, node, 3), &apart, &axes, true, "ReduceSumSquare")?;
+        let (share, epsilon) = (literal(1.0 / n as f32), literal(float(node, "epsilon", 1e-5)));
+        let deviation = map(planner, &part(planner, node, 2), &[&squares], |v| {
+            format!("inverseSqrt({} * {share} + {epsilon})", v[0])
+        })?;
+        values.extend([mean, deviation]);
     }
-    let at = axis(int(node, "axis", -1), inputs.need(0)?.shape.len())?;
-    let n: usize = inputs.need(0)?.shape[at..].iter().product();
-    normalise(planner, node, inputs, n, None)
+    Ok(values)
+}
+
+/// `node` with one output: its output number `at`, or a value that only its parts know.
+fn part(planner: &Planner, node: &NodeProto, at: usize) -> NodeProto {
+    let name = node.get_output().get(at).filter(|name| !name.is_empty()).cloned();
+    let name = name.unwrap_or_else(|| format!("part {} of {}", planner.buffers.names.len(), node.get_output()[0]));
+    let mut part = node.clone();
+    part.set_output(vec![name].into());
+    part
 }
 
 pub fn instance_normalisation(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {

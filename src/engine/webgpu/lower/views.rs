@@ -3,8 +3,19 @@
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
-use super::super::plan::Value;
+use super::super::plan::{Constant, Value};
 use super::{Inputs, axis};
+
+/// Dropout drops nothing here: its mask is all true.
+pub fn dropout(node: &NodeProto, inputs: &Inputs) -> Result<Vec<Value>, String> {
+    if inputs.ints(2)?.is_some_and(|mode| mode.first() != Some(&0)) {
+        return Err("training_mode is not supported".to_string());
+    }
+    let kept = view(node, inputs)?;
+    let constant = Some(Constant::Ints(vec![1; kept.count()]));
+    let mask = Value { shape: kept.shape.clone(), buffer: None, constant };
+    Ok(if node.get_output().len() > 1 { vec![kept, mask] } else { vec![kept] })
+}
 
 pub fn view(node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
     let x = inputs.need(0)?;

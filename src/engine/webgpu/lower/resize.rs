@@ -1,0 +1,181 @@
+//! Resizing of planes.
+
+use wonnx::onnx::NodeProto;
+
+use super::super::attributes::{float, int, ints, string};
+use super::super::plan::{Planner, Value};
+use super::super::template::literal;
+use super::sample::sample;
+use super::{Inputs, axis};
+
+/// How one axis changes.
+#[derive(Clone, Copy)]
+struct Change {
+    from: usize,
+    to: usize,
+    /// The stated scale, from which `to` was rounded.
+    scale: f32,
+    /// The part of the input that is looked at, from 0 to 1.
+    part: (f32, f32),
+}
+
+pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
+    let x = inputs.need(0)?;
+    let changes = changes(node, inputs, &x.shape)?;
+    let shape: Vec<usize> = changes.iter().map(|change| change.to).collect();
+    let rank = shape.len();
+    if rank < 2 || shape[..rank - 2] != x.shape[..rank - 2] {
+        return Err(format!("from {:?} to {shape:?}; only the last two axes can change", x.shape));
+    }
+    let (down, across) = (changes[rank - 2], changes[rank - 1]);
+    let mode = string(node, "coordinate_transformation_mode", "half_pixel");
+    let (y, x_place) = (place(&mode, "oy", down)?, place(&mode, "ox", across)?);
+    let mut code = match string(node, "mode", "nearest").as_str() {
+        "nearest" => format!("value = at(plane, {}, {});", nearest(node, &y)?, nearest(node, &x_place)?),
+        "linear" => format!(
+            "let y = {y};
+	let x = {x_place};
+	let fy = floor(y);
+	let fx = floor(x);
+	let ty = y - fy;
+	let tx = x - fx;
+	let iy = i32(fy);
+	let ix = i32(fx);
+	let top = mix(at(plane, iy, ix), at(plane, iy, ix + 1), tx);
+	let bottom = mix(at(plane, iy + 1, ix), at(plane, iy + 1, ix + 1), tx);
+	value = mix(top, bottom, ty);"
+        ),
+        "cubic" => cubic(node, &y, &x_place, down.from, across.from),
+        other => return Err(format!("mode \"{other}\"")),
+    };
+    if mode == "tf_crop_and_resize" {
+        let beyond = |place: &str, change: Change| format!("{place} < 0.0 || {place} > {}.0", change.from - 1);
+        let filler = literal(float(node, "extrapolation_value", 0.0));
+        let outside = format!("{} || {}", beyond(&format!("({y})"), down), beyond(&format!("({x_place})"), across));
+        code.push_str(&format!("\n\tif ({outside}) {{ value = {filler}; }}"));
+    }
+    sample(planner, node, x, &shape, ((down.from, across.from), (down.to, across.to)), &code)
+}
+
+/// What `axes`, `scales`, `sizes` and `roi` make of each axis.
+fn changes(node: &NodeProto, inputs: &Inputs, shape: &[usize]) -> Result<Vec<Change>, String> {
+    if int(node, "antialias", 0) != 0 {
+        return Err("antialias is not supported".to_string());
+    }
+    let axes: Vec<usize> = match ints(node, "axes") {
+        Some(axes) => axes.iter().map(|&at| axis(at, shape.len())).collect::<Result<_, _>>()?,
+        None => (0..shape.len()).collect(),
+    };
+    let lacking = || "it has neither scales nor sizes for every axis".to_string();
+    let crops = string(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize";
+    let parts = if crops { inputs.floats(1)?.unwrap_or_default() } else { Vec::new() };
+    let scales = inputs.floats(2)?.filter(|scales| !scales.is_empty());
+    let sizes = inputs.ints(3)?.filter(|sizes| !sizes.is_empty());
+    if [scales.as_ref().map(Vec::len), sizes.as_ref().map(Vec::len)].iter().flatten().any(|&n| n != axes.len()) {
+        return Err(lacking());
+    }
+    let wanted = |at: usize| {
+        let size = sizes.as_ref().and_then(|sizes| usize::try_from(sizes[at]).ok());
+        size.filter(|&size| size > 0).ok_or_else(lacking)
+    };
+    // One scale for all axes, such that none becomes larger, or smaller, than wanted.
+    let policy = string(node, "keep_aspect_ratio_policy", "stretch");
+    let mut common: Option<f32> = None;
+    for (at, &axis) in axes.iter().enumerate().filter(|_| policy != "stretch" && sizes.is_some()) {
+        let scale = wanted(at)? as f32 / shape[axis] as f32;
+        common = common.map_or(Some(scale), |other| {
+            Some(if policy == "not_larger" { other.min(scale) } else { other.max(scale) })
+        });
+    }
+    let mut changes: Vec<Change> =
+        shape.iter().map(|&side| Change { from: side, to: side, scale: 1.0, part: (0.0, 1.0) }).collect();
+    for (at, &axis) in axes.iter().enumerate() {
+        let side = shape[axis];
+        let change = &mut changes[axis];
+        if crops {
+            let (start, end) = (parts.get(at), parts.get(axes.len() + at));
+            change.part = (*start.ok_or("its roi is missing")?, *end.ok_or("its roi is missing")?);
+        }
+        (change.to, change.scale) = match (common, &sizes, &scales) {
+            (Some(scale), ..) => ((scale * side as f32).round() as usize, scale),
+            (None, Some(_), _) => (wanted(at)?, wanted(at)? as f32 / side as f32),
+            (None, None, Some(scales)) => {
+                let scale = Some(scales[at]).filter(|scale| scale.is_finite() && *scale > 0.0).ok_or_else(lacking)?;
+                ((side as f32 * (change.part.1 - change.part.0) * scale).floor() as usize, scale)
+            }
+            (None, None, None) => return Err(lacking()),
+        };
+    }
+    Ok(changes)
+}
+
+/// Where the output's coordinate `o` (a WGSL variable) lies in the input.
+fn place(mode: &str, o: &str, change: Change) -> Result<String, String> {
+    let Change { from, to, scale, part } = change;
+    let step = literal(1.0 / scale);
+    let last = from as f32 - 1.0;
+    Ok(match mode {
+        "asymmetric" => format!("f32({o}) * {step}"),
+        "half_pixel" => format!("(f32({o}) + 0.5) * {step} - 0.5"),
+        "half_pixel_symmetric" => {
+            // The image stays centred where its size was rounded.
+            let exact = scale * from as f32;
+            let shift = from as f32 / 2.0 * (1.0 - to as f32 / exact);
+            format!("{} + (f32({o}) + 0.5) * {step} - 0.5", literal(shift))
+        }
+        "pytorch_half_pixel" if to > 1 => format!("(f32({o}) + 0.5) * {step} - 0.5"),
+        "align_corners" if to > 1 => format!("f32({o}) * {}", literal(last / (scale * from as f32 - 1.0))),
+        "pytorch_half_pixel" | "align_corners" => "0.0".to_string(),
+        "tf_crop_and_resize" if to > 1 => {
+            let step = (part.1 - part.0) * last / (to as f32 - 1.0);
+            format!("{} + f32({o}) * {}", literal(part.0 * last), literal(step))
+        }
+        "tf_crop_and_resize" => literal(0.5 * (part.0 + part.1) * last),
+        other => return Err(format!("coordinates \"{other}\"")),
+    })
+}
+
+fn nearest(node: &NodeProto, place: &str) -> Result<String, String> {
+    // Half a millionth steadies places that are whole but for rounding.
+    Ok(match string(node, "nearest_mode", "round_prefer_floor").as_str() {
+        "floor" => format!("i32(floor({place} + 5e-7))"),
+        "ceil" => format!("i32(ceil({place} - 5e-7))"),
+        "round_prefer_floor" => format!("i32(ceil({place} - 0.5))"),
+        "round_prefer_ceil" => format!("i32(floor({place} + 0.5))"),
+        other => return Err(format!("nearest_mode \"{other}\"")),
+    })
+}
+
+/// Four by four neighbours, weighted by the cubic convolution of Keys (1981) with its constant a.
+fn cubic(node: &NodeProto, y: &str, x: &str, height: usize, width: usize) -> String {
+    let a = literal(float(node, "cubic_coeff_a", -0.75));
+    let excludes = int(node, "exclude_outside", 0) != 0;
+    let weights = |p: &str, place: &str, side: usize| {
+        let mut code = format!(
+            "let {p} = {place};
+	let f{p} = floor({p});
+	let i{p} = i32(f{p});
+	let t{p} = {p} - f{p};
+	let d{p} = vec4<f32>(1.0 + t{p}, t{p}, 1.0 - t{p}, 2.0 - t{p});
+	var w{p} = select((({a} + 2.0) * d{p} - ({a} + 3.0)) * d{p} * d{p} + 1.0, (({a} * d{p} - 5.0 * {a}) * d{p} + 8.0 * {a}) * d{p} - 4.0 * {a}, vec4<bool>(true, false, false, true));
+	"
+        );
+        if excludes {
+            code.push_str(&format!(
+                "let n{p} = vec4<i32>(i{p}) + vec4<i32>(-1, 0, 1, 2);
+	w{p} = select(vec4<f32>(), w{p}, (n{p} >= vec4<i32>(0)) & (n{p} < vec4<i32>({side})));
+	w{p} /= w{p}.x + w{p}.y + w{p}.z + w{p}.w;
+	"
+            ));
+        }
+        code
+    };
+    format!(
+        "{}{}for (var k = 0; k < 4; k += 1) {{
+		let r = iy + k - 1;
+		value += wy[k] * dot(wx, vec4<f32>(at(plane, r, ix - 1), at(plane, r, ix), at(plane, r, ix + 1), at(plane, r, ix + 2)));
+	}}",
+        weights("y", y, height),
+        weights("x", x, width)
+    )
+}

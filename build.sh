@@ -44,6 +44,7 @@ rust_at_least() { # rust_at_least RUSTC: whether it is as new as Cargo.toml's ru
 # in_apt PACKAGE: whether this release of Debian or Ubuntu has it.
 in_apt() {
     command -v apt-get >/dev/null || return 1
+    # Before the first update apt knows of no package.
     apt-cache show "$1" >/dev/null 2>&1 || { apt_install ca-certificates && apt-cache show "$1" >/dev/null 2>&1; }
 }
 
@@ -51,6 +52,8 @@ in_apt() {
 need_rust() {
     [ -n "${CARGO:-}" ] && return
     need cc gcc libc6-dev
+    # Without them the registries' certificates cannot be checked.
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || apt_install ca-certificates
     [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
     if command -v cargo >/dev/null && rust_at_least rustc; then
         CARGO=cargo

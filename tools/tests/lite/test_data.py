@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from zegformer_tools.lite.cache import packed, unpacked
+from zegformer_tools.lite.composite import pasted
 from zegformer_tools.lite.data import LONG, SHORT, Crop, Segments, is_held_out, segments
 
 IDS = {("voc", 1): 0, ("voc", 2): 1, ("coco", 0): 2, ("ccp", 3): 3}
@@ -71,3 +72,19 @@ def test_packing_keeps_everything():
     found = Segments(masks, [0, 1, -1], masks[0])
     again = unpacked(packed(found))
     assert (again.masks == masks).all() and (again.labelled == masks[0]).all() and again.names == found.names
+
+
+def test_a_pasted_object_hides_what_is_behind_it():
+    rng = np.random.default_rng(0)
+    behind = Segments(np.ones((1, SHORT // 4, LONG // 4), bool), [7], np.zeros((SHORT // 4, LONG // 4), bool))
+    mask = np.zeros((100, 100), bool)
+    mask[20:80, 30:70] = True
+    pixels, found = pasted(
+        np.zeros((SHORT, LONG, 3), np.uint8), behind, Image.new("RGB", (100, 100), (200, 0, 0)), mask, 3, rng
+    )
+    assert found.names == [3, 7]
+    assert (found.masks.sum(0) == 1).all() and (found.labelled == found.masks[0]).all()
+    inside = pixels[2::4, 2::4][found.masks[0]]
+    assert np.median(inside[:, 0]) == 200 and (pixels[2::4, 2::4][found.masks[1]][:, 0] <= 100).all()
+    height = found.masks[0].any(1).sum() * 4
+    assert 0.25 * SHORT < height < 0.85 * SHORT

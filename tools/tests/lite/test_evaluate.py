@@ -1,10 +1,9 @@
 """The measures, on label maps small enough to count by hand."""
 
 import numpy as np
-import torch
 
-from zegformer_tools.lite.evaluate import Confusion, best_ious, harmonic, mean
-from zegformer_tools.lite.runtime import OTHER, Proposals
+from zegformer_tools.lite.measures import NEAR_BOUNDARY, Confusion, best_ious, boundary_recall, harmonic, mean
+from zegformer_tools.lite.runtime import OTHER
 
 
 def test_iou_by_class():
@@ -25,13 +24,32 @@ def test_void_pixels_and_absent_classes_do_not_count():
 
 
 def test_best_mask_of_each_segment():
-    masks = torch.full((2, 4, 8), -5.0)
-    masks[0, :, :4] = 5
-    masks[1, :, 4:6] = 5
+    masks = np.zeros((2, 4, 8), bool)
+    masks[0, :, :4] = True
+    masks[1, :, 4:6] = True
     truth = np.zeros((4, 8), np.int32)
     truth[:, :4], truth[:, 4:] = 1, 2
-    found = best_ious(truth, (0,), Proposals(masks, torch.eye(2), torch.zeros(2), [0, 1], torch.eye(2)))
+    found = best_ious(truth, (0,), masks)
     np.testing.assert_allclose(found, [1.0, 0.5])
+
+
+def test_classes_of_few_photos_do_not_count():
+    total = Confusion(1)
+    total.add(np.array([[0, 1]]), np.array([[OTHER, 0]], np.uint8), np.zeros((1, 2), bool))
+    assert total.iou(1)[1] == 1 and np.isnan(total.iou(2)[1])
+    assert total.accuracy() == 1
+
+
+def test_boundaries_may_be_a_little_off():
+    truth = np.zeros((60, 80), int)
+    truth[:, 40:] = 1
+    near = np.zeros((60, 80), int)
+    near[:, 40 + int(NEAR_BOUNDARY * 100) :] = 1
+    assert boundary_recall(truth, near) == 1
+    far = np.zeros((60, 80), int)
+    far[:, 60:] = 1
+    assert boundary_recall(truth, far) == 0
+    assert np.isnan(boundary_recall(np.zeros((4, 4), int), far[:4, :4]))
 
 
 def test_harmonic_mean():

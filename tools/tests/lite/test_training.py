@@ -5,9 +5,10 @@ import torch
 
 from zegformer_tools.lite.backbone import CHANNELS, WIDTH
 from zegformer_tools.lite.data import Segments
+from zegformer_tools.lite.losses import Losses, matched, pair_costs
 from zegformer_tools.lite.model import QUERIES, Namer, Segmenter, sine_position
 from zegformer_tools.lite.names import EMBEDDING
-from zegformer_tools.lite.train import Losses, pair_costs
+from zegformer_tools.lite.train import RATE, rate_at
 
 
 def test_the_true_mask_costs_least():
@@ -28,11 +29,9 @@ def test_a_step_lowers_the_loss_and_unlabelled_cells_teach_no_background():
     features = {s: torch.randn(2, c, 64 // s, 96 // s) for s, c in CHANNELS.items()}
     masks = np.zeros((2, 16, 24), bool)
     masks[0, :8], masks[1, 8:] = True, True
-    truth = [
-        ("voc", Segments(masks, [0, 1], np.zeros((16, 24), bool))),
-        ("bsds", Segments(masks, [-1, -1], np.zeros((16, 24), bool))),
-    ]
-    losses = Losses(words[:5], words[5:])
+    nowhere = np.zeros((16, 24), bool)
+    truth = [Segments(masks, [0, 1], nowhere), Segments(masks, [-1, -1], nowhere)]
+    losses = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     found = []
     for _ in range(12):
@@ -43,6 +42,38 @@ def test_a_step_lowers_the_loss_and_unlabelled_cells_teach_no_background():
         optimiser.step()
         found.append(loss.item())
     assert found[-1] < 0.8 * found[0]
+
+
+def test_segments_without_a_name_are_matched_by_mask_alone():
+    wanted = torch.zeros(2, 64)
+    wanted[0, :20] = 1
+    wanted[1, 20:50] = 1
+    logits = torch.tensor([[9.0, 0, 0], [0, 9.0, 0]])
+    points = (wanted[[1, 0]] * 2 - 1) * 8
+    rows, columns = matched(points, wanted, logits, torch.tensor([-1, -1]))
+    assert dict(zip(rows.tolist(), columns.tolist())) == {0: 1, 1: 0}
+
+
+def test_a_name_close_to_the_right_one_is_wrong_only_within_its_set():
+    rows = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.2]]), dim=-1)
+    exclusive = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    losses = Losses(rows, rows[:0], exclusive)
+    kept = losses.without_near(torch.zeros(1, 4), torch.tensor([0]), rows)
+    assert (kept[0] < -1).tolist() == [False, False, True, False]
+
+
+def test_a_photo_with_one_name_teaches_the_query_that_says_it_best():
+    losses = Losses(torch.eye(3), torch.eye(3)[:0], torch.ones(3, 3, dtype=torch.bool))
+    masks = torch.tensor([[9.0, 9, -9, -9], [-9.0, -9, -9, -9], [-9.0, -9, 9, 9]])
+    logits = torch.tensor([[0.5, 0, 0, 0], [9.0, 0, 0, 0], [0.0, 0, 0, 0]], requires_grad=True)
+    losses._whole(masks, logits, 0, torch.eye(3)).backward()
+    assert logits.grad is not None
+    assert (logits.grad != 0).any(1).tolist() == [True, False, False]
+
+
+def test_the_rate_rises_stays_and_falls():
+    rates = [rate_at(step, 1000) for step in (0, 99, 390, 700, 999)]
+    assert rates[0] < rates[1] == rates[2] == RATE > rates[3] > rates[4] > 0
 
 
 def test_output_shapes_and_unit_rows():

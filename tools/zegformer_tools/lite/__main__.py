@@ -1,4 +1,4 @@
-"""python -m zegformer_tools.lite cache|train|export|evaluate"""
+"""python -m zegformer_tools.lite cache|train|image|export|tune|evaluate"""
 
 from __future__ import annotations
 
@@ -7,54 +7,70 @@ from pathlib import Path
 
 import torch
 
+PROGRAM = Path(__file__).parents[3] / "target/release/zegformer"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="zegformer_tools.lite", description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("cache", "train", "image", "export", "evaluate"):
+    for name in ("cache", "train", "image", "export", "tune", "evaluate"):
         command = commands.add_parser(name)
         command.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-        command.add_argument("--cache", type=Path, default=Path("lite_cache"), help="features, checkpoints")
+        command.add_argument("--cache", type=Path, default=Path("lite_cache"), help="features, checkpoints, reports")
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="the bundle's folder")
-        if name == "evaluate":
+            command.add_argument("--encoding", choices=("int8", "f16"), default="int8", help="of the weights")
+        if name in ("tune", "evaluate"):
             command.add_argument("--bundle", type=Path, required=True)
-            command.add_argument("--tune", action="store_true", help="scores of settings on the tuning half")
+        if name == "evaluate":
+            command.add_argument("--program", type=Path, default=PROGRAM, help="the command-line program")
+            command.add_argument("--only", action="append", default=[], help="one of the tables; may be repeated")
             command.add_argument("--protocol", action="store_true", help="VOC seen, unseen, harmonic mean")
-        if name in ("train", "export"):
-            command.add_argument("--name", default="lite", help="of the checkpoint")
+            command.add_argument("--foil", action="store_true", help="the same of the per-pixel model, no bundle")
+        if name in ("train", "image", "export", "evaluate"):
+            command.add_argument("--name", default="lite", help="of the checkpoint or report")
         if name == "train":
-            command.add_argument("--minutes", type=float, default=40.0)
+            command.add_argument("--steps", type=int, default=7000)
+            command.add_argument("--seed", type=int, default=0)
+            command.add_argument("--foil", action="store_true", help="a per-pixel model instead")
+        if name in ("train", "image"):
             command.add_argument("--withhold", default="", help="names never taught, by commas")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.command in ("train", "image"):
+        withhold = frozenset(n.strip() for n in options.withhold.split(",") if n.strip())
     if options.command == "cache":
         from . import cache
 
         cache.build(options.data, options.cache)
     elif options.command == "train":
-        from . import train
+        from . import foil, train
 
-        withheld = {n.strip() for n in options.withhold.split(",") if n.strip()}
-        train.run(options.data, options.cache, options.name, options.minutes, withheld)
+        run = foil.run if options.foil else train.run
+        run(options.data, options.cache, options.name, train.Options(options.steps, options.seed, withhold))
     elif options.command == "image":
         from . import image
 
-        image.run(options.data, options.cache)
+        image.run(options.data, options.cache, options.name, withhold)
     elif options.command == "export":
         from . import export
 
-        export.run(options.data, options.cache, options.out, options.name)
-    elif options.command == "evaluate":
-        from . import evaluate
+        export.run(options.data, options.cache, options.out, options.name, options.encoding)
+    elif options.command == "tune":
+        from . import tune
 
-        if options.protocol:
-            evaluate.protocol(options.data, options.bundle)
-        elif options.tune:
-            evaluate.tune(options.data, options.bundle)
+        tune.run(options.data, options.bundle)
+    elif options.command == "evaluate":
+        from . import evaluate, protocol
+
+        report = options.cache / f"{options.name}.evaluation.json"
+        if options.foil:
+            protocol.run_foil(options.data, options.cache, options.name)
+        elif options.protocol:
+            protocol.run(options.data, options.bundle, options.program, report)
         else:
-            evaluate.run(options.data, options.cache, options.bundle)
+            evaluate.run(options.data, options.bundle, options.program, report, options.only)
 
 
 if __name__ == "__main__":

@@ -4,43 +4,144 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from .backbone import CHANNELS, Lite0, normalised
-from .data import LONG, SHORT, Crop, Photo, Segments, label_files, photos, rare_first, segments, training_names
+from .composite import Cutout, cutouts, pasted
+from .data import (
+    LABELLED_SETS,
+    LONG,
+    SHORT,
+    Crop,
+    Photo,
+    Segments,
+    is_held_out,
+    label_files,
+    labelled_photos,
+    photos,
+    segments,
+    training_names,
+)
 
-AUGMENTATIONS = {"voc": 2, "coco": 8, "ccp": 2, "bsds": 4}
+CROPS = {"voc": 3, "coco": 20, "ccp": 3, "bsds": 8, "caltech101": 1, "grocery": 1}
 """Crops per photo; the first is the whole photo."""
-COUNTS = {"voc": 2000, "coco": 150, "ccp": 450, "bsds": 389}
+LEAST_SCALE = 0.45
+COMPOSITES = 5000
+BASES = {"bsds": 0.4, "coco": 0.3, "voc": 0.3}
+"""What a composite is pasted onto."""
+COMPOSITE = "composite"
 SIZES = {stride: c * (SHORT // stride) * (LONG // stride) for stride, c in CHANNELS.items()}
+STORED = {4: np.int8, 8: np.int8, 16: np.int8, 32: np.float16}
+"""Strides 4 to 16 are kept in 8 bits, a scale for each channel in `scales.npz`."""
+CALIBRATION = 8
+"""Batches of each shape that the scales are taken from."""
 BATCH = 16
 
 
-def plan(data: Path, seed: int = 0) -> list[tuple[Photo, Crop, int]]:
-    """Training crops with the annotator's number, in random order, whole photos first."""
+@dataclass(frozen=True)
+class Row:
+    """One crop. `present`: every name anywhere in its photos, also where the crop cuts it off."""
+
+    set: str
+    portrait: bool
+    segments: Segments
+    present: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A crop to make; `whole`: the name of a photo without masks; `annotator`: which label map."""
+
+    photo: Photo
+    crop: Crop
+    annotator: int = 0
+    whole: int = -1
+    cutout: Cutout | None = None
+
+
+def plan(data: Path, ids: dict[tuple[str, int], int], person: int, seed: int = 0) -> list[Plan]:
+    """Every crop in random order, so that a cache in the making already has all kinds."""
     rng = np.random.default_rng(seed)
-    found: list[tuple[int, float, Photo, Crop, int]] = []
-    for kind, most in COUNTS.items():
-        here = [p for p in photos(data, kind) if not p.held_out]
-        here = rare_first(data, here, most) if kind == "voc" else here[:most]
-        for photo in here:
+    found: list[Plan] = []
+    bases: dict[str, list[Plan]] = {}
+    for kind in ("voc", "coco", "ccp", "bsds"):
+        here = []
+        for photo in photos(data, kind):
+            if photo.held_out:
+                continue
             with Image.open(photo.image) as image:
-                width, height = image.size
-            for k in range(AUGMENTATIONS[kind]):
-                scale = 1.0 if k == 0 else float(rng.uniform(0.5, 1.0))
-                crop = Crop.of(width, height, scale, bool(k % 2), rng)
-                late = 0 if kind == "coco" or k == 0 else k
-                found.append((late, float(rng.random()), photo, crop, k))
-    found.sort(key=lambda row: row[:2])
-    return [(photo, crop, k) for _, _, photo, crop, k in found]
+                here += list(_crops(photo, image.size, rng))
+        found += here
+        bases[kind] = here
+    for kind in LABELLED_SETS:
+        for path, folder in labelled_photos(data, kind):
+            if is_held_out(path.stem):
+                continue
+            photo = Photo(kind, path.stem, path)
+            with Image.open(path) as image:
+                found += [replace(p, whole=ids[kind, folder]) for p in _crops(photo, image.size, rng)]
+    found += _composites(cutouts(data, ids, person), bases, rng)
+    order = rng.permutation(len(found))
+    return [found[i] for i in order]
+
+
+def _crops(photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Iterator[Plan]:
+    for k in range(CROPS[photo.set]):
+        scale = 1.0 if k == 0 else float(rng.uniform(LEAST_SCALE, 1.0))
+        yield Plan(photo, Crop.of(*size, scale, bool(rng.random() < 0.5), rng), k)
+
+
+def _composites(pool: list[Cutout], bases: dict[str, list[Plan]], rng: np.random.Generator) -> list[Plan]:
+    """Objects of rare names more often: each name's share goes with the square root of its count."""
+    counts = np.bincount([c.name for c in pool])
+    weights = 1 / np.sqrt(counts[[c.name for c in pool]])
+    chosen = rng.choice(len(pool), COMPOSITES, p=weights / weights.sum())
+    kinds = rng.choice(list(BASES), COMPOSITES, p=list(BASES.values()))
+    return [replace(bases[k][rng.integers(len(bases[k]))], cutout=pool[i]) for k, i in zip(kinds, chosen, strict=True)]
+
+
+class Maker:
+    """Makes pixels and segments of planned crops."""
+
+    def __init__(self, data: Path, ids: dict[tuple[str, int], int], person: int) -> None:
+        self.data, self.ids, self.person = data, ids, person
+        self.rng = np.random.default_rng(1)
+
+    def _present(self, photo: Photo, labels: np.ndarray) -> set[int]:
+        found = {self.ids[photo.set, int(v)] for v in np.unique(labels) if (photo.set, int(v)) in self.ids}
+        return found | ({self.person} if photo.set == "ccp" else set())
+
+    def __call__(self, planned: Plan) -> tuple[np.ndarray, Row]:
+        photo, crop = planned.photo, planned.crop
+        pixels = crop.pixels(Image.open(photo.image))
+        if planned.whole >= 0:
+            h, w = (side // 4 for side in crop.size)
+            empty = Segments(np.zeros((0, h, w), bool), [], np.zeros((h, w), bool), planned.whole)
+            return pixels, Row(photo.set, crop.portrait, packed(empty), frozenset({planned.whole}))
+        files = label_files(self.data, photo)
+        label = Image.open(files[planned.annotator % len(files)])
+        present = self._present(photo, np.asarray(label)) if photo.set != "bsds" else set()
+        found = segments(photo.set, crop.labels(label), self.ids, self.person)
+        kind = photo.set
+        if planned.cutout is not None:
+            kind = COMPOSITE
+            cut = planned.cutout
+            labels = np.asarray(Image.open(label_files(self.data, cut.photo)[0]))
+            mask = labels != 0 if cut.value < 0 else labels == cut.value
+            present |= self._present(cut.photo, labels)
+            pixels, found = pasted(pixels, found, Image.open(cut.photo.image), mask, cut.name, self.rng)
+        return pixels, Row(kind, crop.portrait, packed(found), frozenset(present))
 
 
 def as_bf16(backbone: Lite0) -> None:
-    """Half the memory traffic: features are kept in 16 bits anyway."""
+    """Half the memory traffic: features are kept in 16 bits or less anyway."""
     parts = [backbone.stem, backbone.head, *(c for b in backbone.blocks for c in b.convolutions)]
     for part in parts:
         part.weight = part.weight.bfloat16().contiguous(memory_format=torch.channels_last)
@@ -48,53 +149,60 @@ def as_bf16(backbone: Lite0) -> None:
 
 
 def build(data: Path, folder: Path) -> None:
-    """Writes `features<stride>.f16` and `crops.pkl`; the log's count grows as it goes, so training may start early."""
+    """Writes `features<stride>`, `scales.npz` and `crops.pkl`, the last anew as it goes: training may start early."""
     folder.mkdir(parents=True, exist_ok=True)
     names, ids = training_names(data)
     (folder / "names.json").write_text(json.dumps(names))
     person = names.index("person")
-    todo = plan(data)
+    todo = plan(data, ids, person)
     print(len(todo), "crops", flush=True)
-    files = {
-        s: np.memmap(folder / f"features{s}.f16", np.float16, "w+", shape=(len(todo), n)) for s, n in SIZES.items()
-    }
-    backbone = Lite0()
+    files = {s: np.memmap(folder / f"features{s}", STORED[s], "w+", shape=(len(todo), n)) for s, n in SIZES.items()}
+    backbone, maker = Lite0(), Maker(data, ids, person)
     as_bf16(backbone)
-    rows: list[tuple[str, bool, Segments] | None] = [None] * len(todo)
-    done = 0
-    pending: dict[bool, list[int]] = {False: [], True: []}
-    for index in range(len(todo)):
-        pending[todo[index][1].portrait].append(index)
-        for portrait, waiting in pending.items():
-            if len(waiting) < BATCH and index + 1 < len(todo):
-                continue
-            if not waiting:
-                continue
-            pixels = []
-            for i in waiting:
-                photo, crop, k = todo[i]
-                labels = label_files(data, photo)
-                label = Image.open(labels[k % len(labels)])
-                rows[i] = (photo.set, portrait, packed(segments(photo.set, crop.labels(label), ids, person)))
-                pixels.append(crop.pixels(Image.open(photo.image)))
-            x = normalised(torch.from_numpy(np.stack(pixels))).bfloat16().contiguous(memory_format=torch.channels_last)
-            for stride, values in backbone.features(x).items():
-                files[stride][waiting] = values.float().contiguous().flatten(1).numpy().astype(np.float16)
-            done += len(waiting)
-            pending[portrait] = []
-        if index % 800 == 799 or index + 1 == len(todo):
-            print("cached", done, flush=True)
+
+    def features(pixels: list[np.ndarray]) -> dict[int, np.ndarray]:
+        x = normalised(torch.from_numpy(np.stack(pixels))).bfloat16().contiguous(memory_format=torch.channels_last)
+        return {s: f.float().contiguous().numpy() for s, f in backbone.features(x).items()}
+
+    scales = {s: np.full(c, 1e-6, np.float32) for s, c in CHANNELS.items()}
+    for portrait in (False, True):
+        first = [p for p in todo if p.crop.portrait == portrait][: CALIBRATION * BATCH]
+        for start in range(0, len(first), BATCH):
+            for s, f in features([maker(p)[0] for p in first[start : start + BATCH]]).items():
+                scales[s] = np.maximum(scales[s], np.abs(f).max((0, 2, 3)) / 127)
+    kept: dict[str, Any] = {str(s): v for s, v in scales.items()}
+    np.savez(folder / "scales.npz", **kept)
+
+    rows: list[Row | None] = [None] * len(todo)
+    pending: dict[bool, list[tuple[int, np.ndarray]]] = {False: [], True: []}
+    for index, planned in enumerate(todo):
+        pixels, rows[index] = maker(planned)
+        pending[planned.crop.portrait].append((index, pixels))
+        last = index + 1 == len(todo)
+        for waiting in pending.values():
+            if waiting and (last or len(waiting) == BATCH):
+                places = [i for i, _ in waiting]
+                for s, f in features([p for _, p in waiting]).items():
+                    if STORED[s] is np.int8:
+                        f = np.clip(np.rint(f / scales[s][:, None, None]), -127, 127)
+                    files[s][places] = f.reshape(len(places), -1).astype(STORED[s])
+                waiting.clear()
+        if index % 1600 == 1599 or last:
+            print("cached", index + 1, flush=True)
+            waiting_now = {i for w in pending.values() for i, _ in w}
+            ready = [None if i in waiting_now else row for i, row in enumerate(rows)]
             temporary = folder / "crops.tmp"
-            temporary.write_bytes(pickle.dumps(rows))
+            temporary.write_bytes(pickle.dumps(ready))
             temporary.rename(folder / "crops.pkl")
 
 
 def packed(found: Segments) -> Segments:
     """Masks as bits; `unpacked` widens them."""
-    return Segments(np.packbits(found.masks, -1), found.names, np.packbits(found.labelled, -1))
+    return replace(found, masks=np.packbits(found.masks, -1), labelled=np.packbits(found.labelled, -1))
 
 
 def unpacked(found: Segments) -> Segments:
-    return Segments(
-        np.unpackbits(found.masks, -1).astype(bool), found.names, np.unpackbits(found.labelled, -1).astype(bool)
-    )
+    def wide(bits: np.ndarray) -> np.ndarray:
+        return np.unpackbits(bits, -1).astype(bool)
+
+    return replace(found, masks=wide(found.masks), labelled=wide(found.labelled))

@@ -16,8 +16,9 @@ SHORT, LONG = 256, 320
 CELL = 4
 """Pixels per cell of the label maps kept for training."""
 LEAST_CELLS = 12
-MOST_SEGMENTS = 24
-CLOTHES_OFF_BODY = {"bag", "purse", "wallet"}
+MOST_SEGMENTS = 40
+LABELLED_SETS = ("caltech101", "grocery")
+"""Photos with one name and no masks."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,22 @@ def is_held_out(stem: str) -> bool:
     return hashlib.md5(stem.encode()).digest()[0] < 26
 
 
+def for_tuning(photo: Photo) -> bool:
+    """Half of the held-out photos serve to choose settings, the other half to report."""
+    return hashlib.md5(photo.stem.encode()).digest()[1] < 128
+
+
 @dataclass
 class Segments:
-    """Boolean masks [K, h, w] and the id of each one's name; -1 has none. `labelled`: cells that someone named."""
+    """Boolean masks [K, h, w] and the id of each one's name; -1 has none. `labelled`: cells that someone named.
+
+    `whole`: the name of a photo that has a name but no masks, else -1.
+    """
 
     masks: np.ndarray
     names: list[int]
     labelled: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    whole: int = -1
 
 
 def photos(data: Path, name: str) -> list[Photo]:
@@ -55,23 +65,6 @@ def label_files(data: Path, photo: Photo) -> list[Path]:
     if photo.set == "bsds":
         return sorted((folder / "segments").glob(f"{photo.stem}_*.png"))
     return [folder / ("semantic" if photo.set == "coco" else "masks") / f"{photo.stem}.png"]
-
-
-def rare_first(data: Path, found: list[Photo], most: int) -> list[Photo]:
-    """At most `most` photos, those with classes of few photos first, then evenly by md5."""
-    classes = {p: set(np.unique(np.array(Image.open(label_files(data, p)[0]).reduce(2)))) - {0, 255} for p in found}
-    counts: dict[int, int] = {}
-    for present in classes.values():
-        for c in present:
-            counts[c] = counts.get(c, 0) + 1
-
-    def rank(photo: Photo) -> tuple[int, str]:
-        rarest = min((counts[c] for c in classes[photo]), default=10**6)
-        several = len(classes[photo]) > 1
-        order = hashlib.md5(photo.stem.encode()).hexdigest()
-        return (0 if rarest < 200 or several else 1, order)
-
-    return sorted(found, key=rank)[:most]
 
 
 @dataclass(frozen=True)
@@ -93,8 +86,8 @@ class Crop:
         portrait = height > width
         long_side, short_side = (height, width) if portrait else (width, height)
         whole = min(long_side / LONG, short_side / SHORT)
-        h, w = (LONG, SHORT) if portrait else (SHORT, LONG)
-        h, w = h * whole * scale, w * whole * scale
+        part = whole * scale
+        h, w = (LONG * part, SHORT * part) if portrait else (SHORT * part, LONG * part)
         x, y = rng.uniform(0, width - w + 1e-6), rng.uniform(0, height - h + 1e-6)
         return cls((x, y, x + w, y + h), flip, portrait)
 
@@ -112,7 +105,8 @@ class Crop:
 
 def segments(kind: str, labels: np.ndarray, ids: dict[tuple[str, int], int], person: int) -> Segments:
     """The segments of a label map. `ids`: (set, label) -> id of the name; `person`: the id of "person"."""
-    masks, names = [], []
+    masks: list[np.ndarray] = []
+    names: list[int] = []
     if kind == "bsds":
         void, labelled = set(), np.zeros_like(labels, bool)
     else:
@@ -133,13 +127,13 @@ def segments(kind: str, labels: np.ndarray, ids: dict[tuple[str, int], int], per
 
 
 def training_names(data: Path) -> tuple[list[str], dict[tuple[str, int], int]]:
-    """All names of the mask sets, and (set, label) -> index."""
+    """All names of the sets, and (set, label or index of the folder) -> index."""
     from .names import dataset_names
 
     found = dataset_names(data)
     names: list[str] = []
     ids = {}
-    for kind in ("voc", "coco", "ccp"):
+    for kind in ("voc", "coco", "ccp", *LABELLED_SETS):
         for label, name in enumerate(found[kind]):
             if name == "background":
                 continue

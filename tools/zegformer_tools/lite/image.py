@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .backbone import WIDTH, Lite0, normalised
-from .cache import COUNTS, as_bf16
-from .data import is_held_out, label_files, labelled_photos, photos, rare_first
+from .cache import as_bf16
+from .data import is_held_out, label_files, labelled_photos, photos
+from .losses import NEAR
 from .model import TEMPERATURE
 from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names
-from .train import NEAR, text_space
+from .train import text_space
 
 SIDE = 128
 HIDDEN = 256
@@ -65,10 +66,7 @@ def collect(data: Path, cache: Path) -> None:
             add(np.asarray(image), kind, names[kind][label], is_held_out(path.stem))
         print(kind, len(rows), flush=True)
     for kind in ("voc", "coco", "ccp"):
-        here = photos(data, kind)
-        if kind == "voc":
-            here = [p for p in here if p.held_out] + rare_first(data, [p for p in here if not p.held_out], 1200)
-        for photo in here[: COUNTS[kind] if kind != "voc" else None]:
+        for photo in photos(data, kind):
             pixels = np.asarray(Image.open(photo.image).convert("RGB"))
             labels = np.asarray(Image.open(label_files(data, photo)[0]))
             for value in np.unique(labels):
@@ -162,13 +160,15 @@ def top1(found: Tensor, truth: np.ndarray, names: list[str], space: TextSpace) -
     return float(np.mean([names[p] == t for p, t in zip(picked, truth, strict=True)]))
 
 
-def run(data: Path, cache: Path) -> None:
+def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
     """Collects, trains on all names, and reports the held-out photos, with and without names kept from training."""
     if not (cache / "regions.npz").exists():
         collect(data, cache)
     regions, backbone, space = Regions(cache), Lite0(), text_space(data, cache)
-    net = train(regions, backbone, space, set())
-    torch.save(net.state_dict(), cache / "lite.image.pt")
+    net = train(regions, backbone, space, set(withhold))
+    torch.save(net.state_dict(), cache / f"{name}.image.pt")
+    if withhold:
+        return
     caltech = sorted(set(dataset_names(data)["caltech101"]))
     withheld = set(caltech[::3][:30])
     partial = train(regions, backbone, space, withheld)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .backbone import CHANNELS, WIDTH
 
-QUERIES = 48
+QUERIES = 64
 DIM = 192
 HEADS = 6
 FEEDFORWARD = 512
@@ -26,12 +26,16 @@ MASK_BIAS_LIMIT = 8.0
 
 @dataclass
 class Found:
-    """What the segmenter says about a batch. `mask_vectors`: [B, Q, FINE] of every layer, the last one last."""
+    """What the segmenter says about a batch. `mask_vectors`: [B, Q, FINE] of every layer, the last one last.
+
+    `embeddings` [B, Q, D]: unit rows; `verdicts` [B, Q, D]: ImageNet's alone, of any length.
+    """
 
     mask_vectors: list[Tensor]
     mask_features: Tensor
     embeddings: Tensor
     background: Tensor
+    verdicts: Tensor
 
     def masks(self, layer: int = -1) -> Tensor:
         """Mask logits [B, Q, H/4, W/4]."""
@@ -126,6 +130,7 @@ class Namer(nn.Module):
         self.register_buffer("classifier_bias", bias)
         self.register_buffer("words", words)
         self.trust = nn.Parameter(torch.tensor(1.0))
+        self.dropout = nn.Dropout(0.1)
         self.learned = nn.Linear(WIDTH, words.shape[1])
         nn.init.zeros_(self.learned.weight)
         nn.init.zeros_(self.learned.bias)
@@ -134,8 +139,8 @@ class Namer(nn.Module):
         logits = pooled @ self.classifier.T + self.classifier_bias
         return logits.softmax(-1) @ self.words
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        return self.trust * self.verdict(pooled) + self.learned(pooled)
+    def forward(self, pooled: Tensor, verdict: Tensor) -> Tensor:
+        return self.trust * verdict + self.learned(self.dropout(pooled))
 
 
 class Segmenter(nn.Module):
@@ -178,11 +183,13 @@ class Segmenter(nn.Module):
             bias = -F.relu(-(vectors[-1] @ coarse)).detach().clamp(max=MASK_BIAS_LIMIT)
             x = layer(x, self.place, keys, memory, bias)
             vectors.append(self.mask_vectors(x))
-        found = Found(vectors, fine, x, self.background(x)[..., 0])
         with torch.no_grad():
-            share = F.avg_pool2d(found.masks().float().sigmoid(), 8).flatten(2)
+            share = F.avg_pool2d(torch.einsum("bqc,bchw->bqhw", vectors[-1], fine).sigmoid(), 8).flatten(2)
             share = share / (share.sum(-1, keepdim=True) + 1e-4)
             wide = F.relu6(F.conv2d(features[32], self.head_weight, self.head_bias))
-            pooled = share @ wide.flatten(2).transpose(1, 2).float()
-        found.embeddings = F.normalize(self.namer(pooled) + self.name(x), dim=-1)
-        return found
+            pooled = (share @ wide.flatten(2).transpose(1, 2)).float()
+            verdict = self.namer.verdict(pooled)
+        embeddings = F.normalize(self.namer(pooled, verdict) + self.name(x).float(), dim=-1)
+        return Found(
+            [v.float() for v in vectors], fine.float(), embeddings, self.background(x)[..., 0].float(), verdict
+        )

@@ -5,27 +5,31 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
+from . import losses
 from .backbone import CHANNELS, Lite0
-from .cache import SIZES, unpacked
-from .data import LONG, SHORT, Segments
-from .model import TEMPERATURE, Found, Namer, Segmenter
+from .cache import COMPOSITE, COMPOSITES, CROPS, SIZES, STORED, Row, unpacked
+from .data import LONG, SHORT, Segments, training_names
+from .model import QUERIES, Namer, Segmenter
 from .names import TextSpace, imagenet_names, vocabulary
 
 BATCH = 16
-POINTS = 1024
-RATE = 5e-4
-NO_OBJECT = 0.05
-NEGATIVES = 128
-NEAR = 0.5
-"""A name this close to the right one (cosine) is not taught as wrong."""
+RATE = 1e-3
+DECAY = 0.02
+WARM_UP = 100
+FLAT = 0.4
+"""Part of the steps before the rate goes down."""
+SHARES = {"voc": 0.34, "coco": 0.2, "ccp": 0.1, "bsds": 0.12, COMPOSITE: 0.14, "caltech101": 0.07, "grocery": 0.03}
+"""Of the crops that are drawn."""
+RARITY = 0.4
 EMA = 0.998
 SAVE_SECONDS = 150.0
 
@@ -51,184 +55,148 @@ def fresh(space: TextSpace) -> Segmenter:
 
 
 class Cached:
-    """The crops cached so far."""
+    """The cached crops, without those in whose photos a withheld name occurs."""
 
     def __init__(self, folder: Path, rng: np.random.Generator, withheld: set[int]) -> None:
-        self.folder, self.rng, self.withheld = folder, rng, withheld
-        self.reload()
-
-    def reload(self) -> None:
-        rows = pickle.loads((self.folder / "crops.pkl").read_bytes())
-        self.rows: dict[int, tuple[str, bool, Segments]] = {
-            i: row for i, row in enumerate(rows) if row is not None and not self.withheld & set(row[2].names)
-        }
+        self.rng = rng
+        self.scales = {int(s): torch.from_numpy(v) for s, v in np.load(folder / "scales.npz").items()}
+        rows: list[Row | None] = pickle.loads((folder / "crops.pkl").read_bytes())
+        self.rows = {i: row for i, row in enumerate(rows) if row is not None and not withheld & row.present}
         self.files = {
-            s: np.memmap(self.folder / f"features{s}.f16", np.float16, "r", shape=(len(rows), n))
-            for s, n in SIZES.items()
+            s: np.memmap(folder / f"features{s}", STORED[s], "r", shape=(len(rows), n)) for s, n in SIZES.items()
         }
-        self.complete = all(row is not None for row in rows)
-        of = {p: [i for i, row in self.rows.items() if row[1] == p and len(row[2].names)] for p in (False, True)}
-        self.indices = of
-        self.weights = {}
-        for p, indices in of.items():
-            weight = np.array([SET_WEIGHTS[self.rows[i][0]] for i in indices])
-            self.weights[p] = weight / max(weight.sum(), 1e-9)
-        total = [len(of[p]) for p in (False, True)]
-        self.portrait = total[1] / max(sum(total), 1)
+        usable = [i for i, row in self.rows.items() if row.segments.names or row.segments.whole >= 0]
+        weights = self._weights(usable)
+        self.choices = {}
+        for portrait in (False, True):
+            here = np.array([self.rows[i].portrait == portrait for i in usable])
+            self.choices[portrait] = (np.array(usable)[here], weights[here] / weights[here].sum())
+            if portrait:
+                self.portraits = weights[here].sum() / weights.sum()
 
-    def batch(self, size: int) -> tuple[dict[int, Tensor], list[tuple[str, Segments]]]:
-        portrait = bool(self.rng.random() < self.portrait)
-        chosen = self.rng.choice(self.indices[portrait], size, p=self.weights[portrait])
+    def _weights(self, usable: list[int]) -> np.ndarray:
+        """Each set has its share; within it, crops with a rare name come more often."""
+        names = [[n for n in (*self.rows[i].segments.names, self.rows[i].segments.whole) if n >= 0] for i in usable]
+        counts = np.bincount([n for each in names for n in each])
+        rarity = np.array([max((counts[n] ** -RARITY for n in each), default=1.0) for each in names])
+        kinds = np.array([self.rows[i].set for i in usable])
+        weights = np.zeros(len(usable))
+        for kind, share in SHARES.items():
+            here = kinds == kind
+            weights[here] = share * rarity[here] / max(rarity[here].sum(), 1e-9)
+        return weights
+
+    def batch(self, size: int) -> tuple[dict[int, Tensor], list[Segments]]:
+        portrait = bool(self.rng.random() < self.portraits)
+        indices, weights = self.choices[portrait]
+        chosen = self.rng.choice(indices, size, p=weights)
         h, w = (LONG, SHORT) if portrait else (SHORT, LONG)
-        features = {
-            s: torch.from_numpy(np.array(self.files[s][chosen]).astype(np.float32)).reshape(size, c, h // s, w // s)
-            for s, c in CHANNELS.items()
-        }
-        return features, [(self.rows[i][0], unpacked(self.rows[i][2])) for i in chosen]
-
-
-SET_WEIGHTS = {"voc": 1.0, "coco": 1.5, "ccp": 0.7, "bsds": 0.6}
-
-
-def pair_costs(points: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """BCE and dice [Q, K] of logits [Q, P] against masks [K, P]."""
-    count = points.shape[1]
-    bce = (F.softplus(points).sum(1)[:, None] - points @ truth.T) / count
-    soft = points.sigmoid()
-    dice = 1 - (2 * soft @ truth.T + 1) / (soft.sum(1)[:, None] + truth.sum(1)[None] + 1)
-    return bce, dice
-
-
-class Losses:
-    def __init__(self, names: Tensor, others: Tensor) -> None:
-        self.names, self.others = names, others
-
-    def __call__(self, found: Found, truth: list[tuple[str, Segments]]) -> tuple[Tensor, dict[str, float]]:
-        size = found.embeddings.shape[0]
-        cells = found.mask_features.flatten(2)
-        negatives = self.others[torch.randperm(len(self.others))[:NEGATIVES]]
-        table = torch.cat([self.names, negatives])
-        name_logits = TEMPERATURE * found.embeddings @ table.T
-        logits = torch.cat([name_logits, found.background[..., None]], -1)
-        masks, names, nothing = [], [], []
-        right, asked = 0, 0
-        for b in range(size):
-            kind, segments = truth[b]
-            wanted = torch.from_numpy(segments.masks).flatten(1).float()
-            target = torch.tensor(segments.names)
-            spots = torch.randint(cells.shape[2], (POINTS,))
-            sampled, wanted = cells[b][:, spots], wanted[:, spots]
-            layers = [v[b] @ sampled for v in found.mask_vectors]
-            with torch.no_grad():
-                bce, dice = pair_costs(layers[-1], wanted)
-                cost = 3 * bce + 3 * dice
-                if kind != "bsds":
-                    cost = cost - 1.5 * logits[b].softmax(-1)[:, target]
-                rows, columns = linear_sum_assignment(cost.numpy())
-            for index, points in enumerate(layers):
-                x, y = points[rows], wanted[columns]
-                bce_loss = F.binary_cross_entropy_with_logits(x, y, reduction="none").mean(1)
-                soft = x.sigmoid()
-                dice_loss = 1 - (2 * (soft * y).sum(1) + 1) / (soft.sum(1) + y.sum(1) + 1)
-                weight = 1.0 if index == len(layers) - 1 else 0.4
-                masks.append(weight * (4 * bce_loss + 2 * dice_loss).sum())
-            if kind == "bsds":
-                continue
-            aim = target[columns]
-            picked = logits[b][rows]
-            near = (self.names[aim] @ table.T > NEAR).float()
-            near[torch.arange(len(aim)), aim] = 0
-            hidden = torch.cat([near, torch.zeros(len(aim), 1)], 1) * -1e4
-            names.append(F.cross_entropy(picked + hidden, aim, reduction="sum"))
-            right += int((picked[:, : len(self.names)].argmax(1) == aim).sum())
-            asked += len(aim)
-            labelled = torch.from_numpy(segments.labelled).flatten()[spots].float()
-            soft = layers[-1].detach().sigmoid()
-            inside = (soft @ labelled) / (soft.sum(1) + 1e-3)
-            free = torch.ones(len(soft), dtype=torch.bool)
-            free[rows] = False
-            free &= inside > 0.6
-            if free.any():
-                last = torch.full((int(free.sum()),), logits.shape[-1] - 1)
-                nothing.append(F.cross_entropy(logits[b][free], last, reduction="sum"))
-        count = max(sum(len(s.names) for _, s in truth), 1)
-        mask_loss = torch.stack(masks).sum() / count
-        name_loss = torch.stack(names).sum() / max(asked, 1) if names else torch.zeros(())
-        nothing_loss = torch.stack(nothing).sum() / max(asked, 1) if nothing else torch.zeros(())
-        report = {"mask": mask_loss.item(), "name": name_loss.item(), "nothing": nothing_loss.item()}
-        report["right"] = right / max(asked, 1)
-        return mask_loss + name_loss + NO_OBJECT * nothing_loss, report
+        features = {}
+        for s, c in CHANNELS.items():
+            kept = torch.from_numpy(np.array(self.files[s][chosen])).float().reshape(size, c, h // s, w // s)
+            features[s] = kept * self.scales[s][:, None, None] if STORED[s] is np.int8 else kept
+        return features, [unpacked(self.rows[i].segments) for i in chosen]
 
 
 @torch.no_grad()
-def ridge(model: Segmenter, crops: Cached, names: Tensor, batches: int = 90, strength: float = 0.02) -> None:
+def namer_ridge(
+    namer: Namer, head: tuple[Tensor, Tensor], crops: Cached, names: Tensor, batches: int = 90, strength: float = 0.02
+) -> None:
     """Starts the namer's learned part from a regression of true masks' features on their names' vectors."""
     inputs, targets = [], []
     for _ in range(batches):
         features, truth = crops.batch(BATCH)
-        wide = F.relu6(F.conv2d(features[32], model.head_weight, model.head_bias))
-        for b, (kind, segments) in enumerate(truth):
-            if kind == "bsds":
+        wide = F.relu6(F.conv2d(features[32], *head))
+        for b, segments in enumerate(truth):
+            aims = [*segments.names, segments.whole]
+            if max(aims) < 0:
                 continue
-            share = F.avg_pool2d(torch.from_numpy(segments.masks).float()[None], 8)[0].flatten(1)
+            masks = np.concatenate([segments.masks, np.ones((1, *segments.masks.shape[1:]), bool)])
+            share = F.avg_pool2d(torch.from_numpy(masks[np.array(aims) >= 0]).float()[None], 8)[0].flatten(1)
             inputs.append(share / share.sum(1, keepdim=True) @ wide[b].flatten(1).T)
-            targets.append(names[segments.names])
+            targets.append(names[[n for n in aims if n >= 0]])
     x, y = torch.cat(inputs), torch.cat(targets)
-    y = y - model.namer.verdict(x)
+    y = y - namer.verdict(x)
     mean, offset = x.mean(0), y.mean(0)
     x, y = x - mean, y - offset
     gram = x.T @ x
     gram.diagonal().add_(strength * gram.diagonal().mean() * 10)
     weight = torch.linalg.solve(gram, x.T @ y).T
-    model.namer.learned.weight.copy_(weight)
-    model.namer.learned.bias.copy_(offset - weight @ mean)
+    namer.learned.weight.copy_(weight)
+    namer.learned.bias.copy_(offset - weight @ mean)
 
 
-def run(data: Path, cache: Path, name: str, minutes: float, withhold: set[str]) -> None:
-    """Trains for so many minutes, from the checkpoint if there is one; saves the averaged weights."""
-    torch.manual_seed(0)
-    rng = np.random.default_rng(int(time.time()))
+def exclusive(data: Path, count: int) -> Tensor:
+    """[count, count]: whether two names belong to one data set, whose labels exclude each other."""
+    found = torch.zeros(count, count, dtype=torch.bool)
+    _, ids = training_names(data)
+    for kind in {kind for kind, _ in ids}:
+        here = torch.tensor(sorted({i for (k, _), i in ids.items() if k == kind}))
+        found[here[:, None], here] = True
+    return found
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is told; the rest of its settings are this package's constants, listed by `settings`."""
+
+    steps: int
+    seed: int = 0
+    withhold: frozenset[str] = frozenset()
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """All that a run depends on, to be kept beside its weights."""
+    constants = {
+        "batch": BATCH, "rate": RATE, "decay": DECAY, "flat": FLAT, "warm_up": WARM_UP, "average": EMA,
+        "shares": SHARES, "rarity": RARITY, "points": losses.POINTS, "early_layers": losses.EARLY_LAYERS,
+        "no_object": losses.NO_OBJECT, "distillation": losses.DISTILLATION, "whole": losses.WHOLE,
+        "negatives": losses.NEGATIVES, "near": losses.NEAR, "crops": CROPS, "composites": COMPOSITES,
+        "queries": QUERIES,
+    }  # fmt: skip
+    return {"steps": options.steps, "seed": options.seed, "withheld": sorted(options.withhold), **constants}
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Up in a straight line, flat, down in a straight line."""
+    left = (steps - step) / (steps * (1 - FLAT))
+    return RATE * min(1.0, (step + 1) / WARM_UP, max(left, 0.01))
+
+
+def run(data: Path, cache: Path, name: str, options: Options) -> None:
+    """Trains for so many steps in all, from the checkpoint if there is one; keeps the averaged weights."""
+    torch.manual_seed(options.seed)
     space = text_space(data, cache)
     names: list[str] = json.loads((cache / "names.json").read_text())
-    withheld = {names.index(n) for n in withhold if n in names}
+    withheld = {names.index(n) for n in options.withhold if n in names}
     model = fresh(space)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.02)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
     file = cache / f"{name}.pt"
-    step, spent = 0, 0.0
+    step = 0
+    average: dict[str, Tensor] = {}
     if file.exists():
         kept = torch.load(file, weights_only=True)
         model.load_state_dict(kept["model"])
         average = kept["average"]
         optimiser.load_state_dict(kept["optimiser"])
-        step, spent = kept["step"], kept["spent"]
-    table = torch.from_numpy(space.vectors(names))
-    taught = [n for i, n in enumerate(names) if i not in withheld]
-    others = [n for n in space._known if n not in names and n not in withhold]
-    if withheld:
-        table[list(withheld)] = torch.from_numpy(space.vectors(taught[:1]))  # never a target; a repeat does no harm
-        hidden = torch.from_numpy(space.vectors(sorted(withhold)))
-        vectors = torch.from_numpy(space.vectors(others))
-        others = [n for n, far in zip(others, (vectors @ hidden.T).amax(1) < NEAR, strict=True) if far]
-    losses = Losses(table, torch.from_numpy(space.vectors(others)))
-    crops = Cached(cache, rng, withheld)
+        step = kept["step"]
+        torch.manual_seed(options.seed + step)
+    taught = Taught(space, names, options.withhold)
+    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)))
+    crops = Cached(cache, np.random.default_rng([options.seed, step]), withheld)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if step == 0:
-        ridge(model, crops, table)
+        namer_ridge(model.namer, (model.head_weight, model.head_bias), crops, taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    total = minutes * 60
     begun = saved = time.time()
-    before = spent
     recent: list[dict[str, float]] = []
-    while spent < total:
-        part = spent / total
-        rate = RATE * min(1.0, (step + 1) / 100) * (1.0 if part < 0.4 else max(0.01, (1 - part) / 0.6))
+    while step < options.steps:
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate_at(step, options.steps)
         features, truth = crops.batch(BATCH)
         with torch.autocast("cpu", torch.bfloat16):
-            fine, memory = model.pixels(features)
-        found = model.behind(features, fine.float(), memory.float())
-        loss, report = losses(found, truth)
+            found = model(features)
+        loss, report = teacher(found, truth)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -239,16 +207,28 @@ def run(data: Path, cache: Path, name: str, minutes: float, withhold: set[str]) 
             for key, value in model.state_dict().items():
                 average[key].lerp_(value, 1 - keep)
         recent.append(report)
-        now = time.time()
-        spent = before + now - begun
         if step % 50 == 0:
             means = {k: round(float(np.mean([r[k] for r in recent])), 3) for k in recent[0]}
-            print(f"step {step} {spent:.0f} s {step * BATCH} crops", means, flush=True)
+            print(f"step {step} {time.time() - begun:.0f} s {step * BATCH} crops", means, flush=True)
             recent = []
-        if now - saved > SAVE_SECONDS or spent >= total:
-            saved = now
+        if time.time() - saved > SAVE_SECONDS or step == options.steps:
+            saved = time.time()
             state = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
-            torch.save({**state, "step": step, "spent": spent}, file.with_suffix(".tmp"))
+            torch.save({**state, "step": step, "settings": settings(options)}, file.with_suffix(".tmp"))
             file.with_suffix(".tmp").rename(file)
-            if not crops.complete:
-                crops.reload()
+
+
+class Taught:
+    """`table` [N, D]: the vectors of all names, withheld ones replaced; `others` [M, D]: names that are only wrong."""
+
+    def __init__(self, space: TextSpace, names: list[str], withhold: frozenset[str]) -> None:
+        self.table = torch.from_numpy(space.vectors(names))
+        others = [n for n in space._known if n not in names and n not in withhold]
+        vectors = torch.from_numpy(space.vectors(others))
+        if withhold:
+            taught = next(n for n in names if n not in withhold)
+            here = [i for i, n in enumerate(names) if n in withhold]
+            self.table[here] = torch.from_numpy(space.vectors([taught]))  # never a target; a repeat does no harm
+            hidden = torch.from_numpy(space.vectors(sorted(withhold)))
+            vectors = vectors[(vectors @ hidden.T).amax(1) < losses.NEAR]
+        self.others = vectors

@@ -1,0 +1,77 @@
+"""Scores settings on the photos kept for that: background offset, lambda, threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .data import Photo, for_tuning, photos
+from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, truth
+from .measures import Confusion, mean
+from .names import dataset_names
+from .runtime import OTHER, Choice, Model, Proposals, labels
+
+OFFSETS = (2.0, 0.0, -2.0, -4.0)
+WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6)
+THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+MOST = 40
+
+Found = list[tuple[Photo, np.ndarray, Proposals]]
+
+
+def run(data: Path, bundle: Path) -> None:
+    """Prints the best settings; labels are compared on the mask grid."""
+    model = Model(bundle)
+    sets: dict[str, Found] = {}
+    for kind in ("voc", "coco", "ccp"):
+        sets[kind] = []
+        for photo in [p for p in photos(data, kind) if p.held_out and for_tuning(p)][:MOST]:
+            with Image.open(photo.image) as image:
+                proposals = model.propose(image)
+            true = truth(data, photo)
+            h, w = proposals.masks.shape[1:]
+            rows, columns = np.arange(h) * true.shape[0] // h, np.arange(w) * true.shape[1] // w
+            sets[kind].append((photo, true[rows][:, columns], proposals))
+    scored = []
+    for offset in OFFSETS:
+        for weight in WEIGHTS:
+            choice = replace(model.choice, weight=weight)
+            each = [typed_names(model, data, k, f, choice, THRESHOLDS, offset) for k, f in sets.items()]
+            for index, threshold in enumerate(THRESHOLDS):
+                parts = [round(part[index], 3) for part in each]
+                scored.append((round(mean(parts), 4), offset, weight, threshold, parts))
+    print("mean, background offset, lambda, threshold, [voc, coco, ccp]")
+    for row in sorted(scored, reverse=True)[:30]:
+        print(row)
+
+
+def typed_names(
+    model: Model, data: Path, kind: str, found: Found, choice: Choice, thresholds: Sequence[float], offset: float
+) -> list[float]:
+    """The score of `evaluate.typed_names` for several thresholds; `offset` is added to the background logits."""
+    names = dataset_names(data)[kind]
+    rng = np.random.default_rng(0)
+    results: list[list[float]] = [[] for _ in thresholds]
+    for _, true, proposals in found:
+        values, counts = np.unique(true, return_counts=True)
+        sizes = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)
+        there = [v for c, v in sizes if v not in VOID[kind] and c > LEAST_TYPED * true.size][:TYPED]
+        absent = [i for i in range(len(names)) if i not in values and i not in VOID[kind]]
+        typed = [*there, *rng.choice(absent, ABSENT, replace=False).tolist()]
+        wanted = np.zeros_like(true)
+        for index, value in enumerate(typed):
+            wanted[true == value] = index + 1
+        shifted = replace(proposals, background=proposals.background + offset)
+        classes = model.classes([[names[v]] for v in typed])
+        picked, share = labels(shifted, classes, replace(choice, threshold=0.0), (true.shape[1], true.shape[0]))
+        for result, threshold in zip(results, thresholds, strict=True):
+            total = Confusion(len(typed))
+            total.add(wanted, np.where(share < threshold, OTHER, picked), true == 255)
+            iou = total.iou()
+            rest = [iou[0]] if (wanted == 0).mean() > 0.05 else []
+            result.append(mean([*iou[1 : len(there) + 1], *rest]))
+    return [mean(result) for result in results]

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use tera::{Context, Tera};
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
+    ("row", include_str!("shaders/row.wgsl")),
     ("gemm", include_str!("shaders/gemm.wgsl")),
     ("conv", include_str!("shaders/conv.wgsl")),
     ("softmax", include_str!("shaders/softmax.wgsl")),

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wonnx::extension::{Context, Kernel};
+use wonnx::extension::{CompileError, CompiledNode, Context};
 use wonnx::wgpu;
 
 use super::super::EngineError;
+use super::lower::Kernel;
 use super::plan::Limits;
 
 /// Kernels by the name of the value that they compute, handed to wonnx while a session is made.
@@ -83,9 +84,10 @@ impl Device {
         let context = Context {
             device,
             queue,
-            provider: Box::new(move |node, _, _| {
+            provider: Box::new(move |node| {
                 let output = node.get_output().first().cloned().unwrap_or_default();
-                planned.borrow_mut().remove(&output).ok_or_else(|| "no kernel was planned for it".to_string())
+                let kernel = planned.borrow_mut().remove(&output).ok_or(CompileError::UnimplementedOp(output))?;
+                Ok(CompiledNode { shader: kernel.shader, threads: kernel.workgroups })
             }),
             pipelines: RefCell::default(),
         };

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use wonnx::extension::Kernel;
 use wonnx::onnx::{ModelProto, NodeProto, TensorProto, TensorProto_DataType};
 
 use super::super::{EngineError, element_count};
 use super::check::{Checked, Kind};
 use super::device::Tuning;
+use super::lower::Kernel;
 use super::operators::{Types, operator};
 use super::{assemble, fold, fuse, lower};
 

@@ -29,8 +29,15 @@ fn templates() -> Result<&'static Tera, String> {
 }
 
 /// The WGSL of the file `name` with these values.
+///
+/// The files number their bindings through; wonnx binds four a group.
 pub fn render(name: &str, context: &Context) -> Result<String, String> {
-    templates()?.render(name, context).map_err(|error| format!("shader {name}: {error:?}"))
+    let mut shader = templates()?.render(name, context).map_err(|error| format!("shader {name}: {error:?}"))?;
+    for binding in 4..super::lower::MOST_BUFFERS {
+        let grouped = format!("@group({}) @binding({})", binding / 4, binding % 4);
+        shader = shader.replace(&format!("@group(0) @binding({binding})"), &grouped);
+    }
+    Ok(shader)
 }
 
 /// A float as WGSL writes it. Infinities become the largest magnitudes that every compiler takes.

@@ -1,14 +1,13 @@
 //! Convolution, and the windows that pooling shares with it.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints, string};
 use super::super::device::Tuning;
 use super::super::plan::{Planner, Value};
 use super::super::template::{render, spread};
-use super::{Inputs, Product, Tail, Work};
+use super::{Inputs, Kernel, Product, Tail, Work};
 
 /// A window that slides over planes, as (y, x).
 #[derive(Clone, Copy)]

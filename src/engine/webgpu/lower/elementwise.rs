@@ -4,13 +4,12 @@
 //! statements after the other's.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int, string};
 use super::super::plan::{Planner, Value, View};
 use super::super::template::{literal, render, spread};
-use super::{Inputs, Work, broadcast, strides};
+use super::{Inputs, Kernel, Work, broadcast, strides};
 
 /// Statements over broadcast inputs.
 pub struct Map {

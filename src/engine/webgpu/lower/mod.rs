@@ -10,7 +10,6 @@ mod rows;
 mod sample;
 mod views;
 
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::device::Tuning;
@@ -21,6 +20,13 @@ pub use product::Product;
 
 /// Storage buffers that one kernel may bind, its output included: what every WebGPU device has.
 pub const MOST_BUFFERS: usize = 8;
+
+/// The program of one node: WGSL with an entry point `main`, and how many workgroups run it. Inputs, then the output are
+/// bound in order; each must be used, since layouts are derived from the shader.
+pub struct Kernel {
+    pub shader: String,
+    pub workgroups: (u32, u32, u32),
+}
 
 /// A kernel to be. The first three can still be fused.
 pub enum Work {

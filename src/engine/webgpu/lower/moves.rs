@@ -1,7 +1,6 @@
 //! Operators that put elements elsewhere: Transpose, Slice, Concat, Split, Gather, Expand, Pad, Tile.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int, ints, string};
@@ -9,7 +8,7 @@ use super::super::fold::sides;
 use super::super::plan::{Planner, Value, View};
 use super::super::template::{literal, render, spread};
 use super::elementwise::collapse;
-use super::{Inputs, MOST_BUFFERS, axis, broadcast, ready, strides};
+use super::{Inputs, Kernel, MOST_BUFFERS, axis, broadcast, ready, strides};
 
 fn gather(
     planner: &mut Planner,

@@ -1,7 +1,6 @@
 //! Matrix products: MatMul, Gemm, and the 1x1 convolution.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int};
@@ -9,7 +8,7 @@ use super::super::device::Tuning;
 use super::super::plan::{Planner, Value, View};
 use super::super::template::{literal, render, spread};
 use super::reduce::place;
-use super::{Inputs, Tail, Work, broadcast, strides};
+use super::{Inputs, Kernel, Tail, Work, broadcast, strides};
 
 /// How the added bias lies along the result.
 #[derive(Clone, Copy, PartialEq)]

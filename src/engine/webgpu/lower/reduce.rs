@@ -1,14 +1,13 @@
 //! Reductions over any axes, and global pooling.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
 use super::super::plan::{Planner, Value};
 use super::super::template::{literal, render};
 use super::rows::{row_groups, row_threads};
-use super::{Inputs, axis, ready, strides};
+use super::{Inputs, Kernel, axis, ready, strides};
 
 pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
     let x = inputs.need(0)?;

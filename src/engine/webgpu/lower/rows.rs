@@ -1,7 +1,6 @@
 //! Softmax and normalisations: a row is read, reduced and written again.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int};
@@ -10,7 +9,7 @@ use super::super::plan::{Planner, Value};
 use super::super::template::{literal, render, spread};
 use super::elementwise::map;
 use super::reduce::reduce;
-use super::{Inputs, axis, ready};
+use super::{Inputs, Kernel, axis, ready};
 
 /// Threads for a row of `n` elements: a software adapter pays dearly for barriers.
 pub fn row_threads(tuning: Tuning, rows: usize, n: usize) -> usize {

@@ -1,14 +1,13 @@
 //! Pooling of planes, and the kernel that resizing shares with it.
 
 use tera::Context;
-use wonnx::extension::Kernel;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
 use super::super::plan::{Planner, Value};
 use super::super::template::{render, spread};
 use super::conv::Window;
-use super::{Inputs, ready};
+use super::{Inputs, Kernel, ready};
 
 /// A kernel that finds each element of planes of the size `output` by `code`, out of planes of the size `input`.
 pub fn sample(

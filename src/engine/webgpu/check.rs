@@ -93,7 +93,7 @@ pub struct Checked {
 /// Checks every node of `model`.
 ///
 /// # Errors
-/// [`EngineError::Unsupported`] with the operator, the node's name and the reason.
+/// [`EngineError::Unsupported`] with the operator, the node's name and the reason; [`EngineError::MissingOutput`].
 pub fn check(model: &ModelProto) -> Result<Checked, EngineError> {
     let graph = model.get_graph();
     let opset = model
@@ -117,6 +117,9 @@ pub fn check(model: &ModelProto) -> Result<Checked, EngineError> {
         for name in node.get_output() {
             values.insert(name, results);
         }
+    }
+    if let Some(output) = graph.get_output().iter().find(|output| !values.contains_key(output.get_name())) {
+        return Err(EngineError::MissingOutput(output.get_name().to_string()));
     }
     let kinds = values.iter().map(|(name, known)| ((*name).to_string(), known.kind)).collect();
     Ok(Checked { opset, kinds })
@@ -259,4 +262,82 @@ fn stated(node: &NodeProto) -> Result<Kind, String> {
         "value_float" | "value_floats" => Kind::Float,
         _ => Kind::of(attribute.get_t().get_data_type()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use wonnx::onnx::OperatorSetIdProto;
+
+    use super::*;
+
+    fn attribute(name: &str, number: i64, word: &str) -> AttributeProto {
+        let mut attribute = AttributeProto::new();
+        attribute.set_name(name.to_string());
+        attribute.set_i(number);
+        attribute.set_s(word.as_bytes().to_vec());
+        attribute
+    }
+
+    /// What is said of one node that reads inputs of these types.
+    fn verdict(operator: &str, opset: i64, kinds: &[i32], attributes: &[AttributeProto]) -> String {
+        let mut model = ModelProto::new();
+        let mut set = OperatorSetIdProto::new();
+        set.set_version(opset);
+        model.mut_opset_import().push(set);
+        let mut node = NodeProto::new();
+        node.set_op_type(operator.to_string());
+        node.set_name("the node".to_string());
+        node.set_attribute(attributes.to_vec().into());
+        node.mut_output().push("y".to_string());
+        for (at, &kind) in kinds.iter().enumerate() {
+            let mut input = ValueInfoProto::new();
+            input.set_name(format!("x{at}"));
+            input.mut_field_type().mut_tensor_type().set_elem_type(kind);
+            node.mut_input().push(format!("x{at}"));
+            model.mut_graph().mut_input().push(input);
+        }
+        model.mut_graph().mut_node().push(node);
+        match check(&model) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_needs_no_shapes_is_refused_with_operator_node_and_reason() {
+        let cases = [
+            (verdict("Einsum", 18, &[1], &[]), "Einsum", "no kernel"),
+            (verdict("Relu", NEWEST_OPSET + 1, &[1], &[]), "Relu", "the newest that is known"),
+            (verdict("Slice", 9, &[1], &[]), "Slice", "understood since 10"),
+            (verdict("Relu", 18, &[10], &[]), "Relu", "type FLOAT16"),
+            (verdict("Sigmoid", 18, &[7], &[]), "Sigmoid", "type INT"),
+            (verdict("Add", 18, &[7, 7], &[]), "Add", "calculate with integers"),
+            (verdict("Cast", 18, &[1], &[attribute("to", 11, "")]), "Cast", "type DOUBLE"),
+            (verdict("Reshape", 18, &[1, 7], &[]), "Reshape", "input 1 depends on the data"),
+            (verdict("Softmax", 18, &[1], &[attribute("axes", 1, "")]), "Softmax", "attribute \"axes\""),
+            (verdict("Resize", 18, &[1], &[attribute("mode", 0, "area")]), "Resize", "mode \"area\""),
+            (
+                verdict("BatchNormalization", 18, &[1; 5], &[attribute("training_mode", 1, "")]),
+                "Batch",
+                "training_mode 1",
+            ),
+        ];
+        for (said, operator, reason) in cases {
+            assert!(said.contains(operator) && said.contains("the node") && said.contains(reason), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_claimed_passes() {
+        for (operator, kinds) in [
+            ("Add", &[1, 1][..]),
+            ("Max", &[7, 7]),
+            ("Equal", &[9, 9]),
+            ("Where", &[9, 6, 6]),
+            ("Gather", &[1, 7]),
+            ("Pow", &[1, 6]),
+        ] {
+            assert_eq!(verdict(operator, 18, kinds, &[]), "");
+        }
+    }
 }

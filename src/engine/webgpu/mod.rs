@@ -59,7 +59,7 @@ impl WebGpuGraph {
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] for an operator, operator set, attribute or type of elements that is not known. What
-    /// shapes decide (ranks, sizes, tensors without elements) is refused in the same words by the first run.
+    /// shapes or the content of constants decide (ranks, sizes, tensors without elements) is refused by the first run.
     pub fn load(device: Device, model: ModelProto) -> Result<WebGpuGraph, EngineError> {
         device.check()?;
         let checked = check::check(&model)?;

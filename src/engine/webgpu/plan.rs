@@ -34,7 +34,7 @@ impl Constant {
     /// As f32 buffers hold it.
     ///
     /// # Errors
-    /// An integer that f32 cannot hold exactly; a value that is no number, which shaders may not contain.
+    /// An integer that f32 cannot hold exactly, or what is no number, which shaders cannot say.
     pub fn exact_floats(&self) -> Result<Vec<f32>, String> {
         let floats = self.floats();
         if let Constant::Ints(values) = self
@@ -42,6 +42,9 @@ impl Constant {
                 values.iter().zip(&floats).find(|(value, float)| i128::from(**value) != **float as i128)
         {
             return Err(format!("f32 cannot hold the integer {value}"));
+        }
+        if floats.iter().any(|value| value.is_nan()) {
+            return Err("a constant is not a number".to_string());
         }
         Ok(floats)
     }

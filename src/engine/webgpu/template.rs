@@ -40,9 +40,9 @@ pub fn render(name: &str, context: &Context) -> Result<String, String> {
     Ok(shader)
 }
 
-/// A float as WGSL writes it. Infinities become the largest magnitudes that every compiler takes.
+/// A float as WGSL writes it; not for what is no number. Infinities become the largest magnitudes that every compiler takes.
 pub fn literal(value: f32) -> String {
-    let value = if value.is_nan() { 0.0 } else { value.clamp(-3.4e38, 3.4e38) };
+    let value = value.clamp(-3.4e38, 3.4e38);
     format!("({value:?}f)")
 }
 

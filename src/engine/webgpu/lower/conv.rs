@@ -19,6 +19,8 @@ pub struct Window {
     pub dilation: (usize, usize),
     /// Padding above and left.
     pub pad: (usize, usize),
+    /// Padding below and right.
+    pub after: (usize, usize),
 }
 
 impl Window {
@@ -81,6 +83,7 @@ impl Window {
             stride: two(&strides, 1),
             dilation: two(&dilations, 1),
             pad: two(&pads, 0),
+            after: two(&pads[rank..], 0),
         })
     }
 

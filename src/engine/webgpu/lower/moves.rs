@@ -224,6 +224,7 @@ fn gather_axis(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resu
         }
     }
     let views = [planner.view(x)?, planner.view(indices)?];
+    // An index that comes with the data cannot be refused any more: the nearest one that exists is taken.
     let code = format!(
         "let wanted = i32(in1[i / {inner}u % {picked}u]);
 	let place = u32(clamp(select(wanted, wanted + {side}, wanted < 0), 0, {last}));

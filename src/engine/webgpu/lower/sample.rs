@@ -3,7 +3,7 @@
 use tera::Context;
 use wonnx::onnx::NodeProto;
 
-use super::super::attributes::{int, ints};
+use super::super::attributes::int;
 use super::super::plan::{Planner, Value};
 use super::super::template::{render, spread};
 use super::conv::Window;
@@ -41,18 +41,15 @@ pub fn pool(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<
     let window = Window::of(node, &x.shape, None)?;
     let shape = window.shape(&x.shape, x.shape[1]);
     let maximum = node.get_op_type() == "MaxPool";
-    let Window { input, kernel, stride, dilation, pad, .. } = window;
+    let Window { input, kernel, stride, dilation, pad, after, .. } = window;
     let step = if maximum {
         "value = select(value, max(value, at(plane, y, x)), inside);"
     } else {
         "value += select(0.0, at(plane, y, x), inside); n += select(0.0, 1.0, counted);"
     };
     // With padding counted, a window still ends where the padding ends (ceil_mode reaches beyond).
-    let pads = ints(node, "pads").unwrap_or_default();
-    let after = |at: usize| pads.get(pads.len() / 2 + at).copied().unwrap_or(0);
-    let (below, right) = if pads.len() == 2 { (0, after(0)) } else { (after(0), after(1)) };
     let counted = if int(node, "count_include_pad", 0) != 0 {
-        format!("y < {} && x < {}", input.0 as i64 + below, input.1 as i64 + right)
+        format!("y < {} && x < {}", input.0 + after.0, input.1 + after.1)
     } else {
         "inside".to_string()
     };

@@ -130,7 +130,7 @@ pub const OPERATORS: &[Operator] = &[
     with("MaxPool", 1, Float, &[AUTO_PAD, ("ceil_mode", Any), ("dilations", Sides(1)), ("kernel_shape", Sides(1)),
         ("pads", Sides(2)), ("storage_order", Any), ("strides", Sides(1))]),
     plain("GlobalAveragePool", 1, Float), plain("GlobalMaxPool", 1, Float),
-    steered("Resize", 11, Float, &[("antialias", Ints(&[0])), ("axes", Any), ("exclude_outside", Any),
+    steered("Resize", 11, Float, &[("antialias", Any), ("axes", Any), ("exclude_outside", Any),
         ("coordinate_transformation_mode", Words(&["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",
             "align_corners", "asymmetric", "tf_crop_and_resize"])),
         ("cubic_coeff_a", Any), ("extrapolation_value", Any),

@@ -30,9 +30,10 @@ pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
     let (down, across) = (changes[rank - 2], changes[rank - 1]);
     let mode = string(node, "coordinate_transformation_mode", "half_pixel");
     let (y, x_place) = (place(&mode, "oy", down)?, place(&mode, "ox", across)?);
+    let antialias = int(node, "antialias", 0) != 0;
     let mut code = match string(node, "mode", "nearest").as_str() {
         "nearest" => format!("value = at(plane, {}, {});", nearest(node, &y)?, nearest(node, &x_place)?),
-        "linear" => format!(
+        "linear" if !antialias => format!(
             "let y = {y};
 	let x = {x_place};
 	let fy = floor(y);
@@ -45,7 +46,7 @@ pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
 	let bottom = mix(at(plane, iy + 1, ix), at(plane, iy + 1, ix + 1), tx);
 	value = mix(top, bottom, ty);"
         ),
-        "cubic" => cubic(node, &y, &x_place, down.from, across.from),
+        "linear" | "cubic" => filtered(node, &y, &x_place, down, across),
         other => return Err(format!("mode \"{other}\"")),
     };
     if mode == "tf_crop_and_resize" {
@@ -59,9 +60,6 @@ pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
 
 /// What `axes`, `scales`, `sizes` and `roi` make of each axis.
 fn changes(node: &NodeProto, inputs: &Inputs, shape: &[usize]) -> Result<Vec<Change>, String> {
-    if int(node, "antialias", 0) != 0 {
-        return Err("antialias is not supported".to_string());
-    }
     let axes: Vec<usize> = match ints(node, "axes") {
         Some(axes) => axes.iter().map(|&at| axis(at, shape.len())).collect::<Result<_, _>>()?,
         None => (0..shape.len()).collect(),
@@ -146,36 +144,44 @@ fn nearest(node: &NodeProto, place: &str) -> Result<String, String> {
     })
 }
 
-/// Four by four neighbours, weighted by the cubic convolution of Keys (1981) with its constant a.
-fn cubic(node: &NodeProto, y: &str, x: &str, height: usize, width: usize) -> String {
+/// The mean of the neighbours, weighted by their distance: by the cubic convolution of Keys (1981) with its constant a, or by a
+/// triangle. With `antialias` it reaches as far as an output pixel is wide.
+fn filtered(node: &NodeProto, y: &str, x: &str, down: Change, across: Change) -> String {
+    let cubic = string(node, "mode", "nearest") == "cubic";
     let a = literal(float(node, "cubic_coeff_a", -0.75));
-    let excludes = int(node, "exclude_outside", 0) != 0;
-    let weights = |p: &str, place: &str, side: usize| {
-        let mut code = format!(
+    let (reach, weight) = if cubic {
+        let near = format!("(({a} + 2.0) * d - ({a} + 3.0)) * d * d + 1.0");
+        let far = format!("(({a} * d - 5.0 * {a}) * d + 8.0 * {a}) * d - 4.0 * {a}");
+        (2.0, format!("select(select(0.0, {far}, d < 2.0), {near}, d <= 1.0)"))
+    } else {
+        (1.0, "max(0.0, 1.0 - d)".to_string())
+    };
+    let around = |p: &str, place: &str, change: Change| {
+        let shrink = if int(node, "antialias", 0) != 0 { change.scale.min(1.0) } else { 1.0 };
+        let reach = literal(reach / shrink);
+        let outside = if int(node, "exclude_outside", 0) != 0 {
+            format!("if (j{p} < 0 || j{p} >= {}) {{ continue; }}", change.from)
+        } else {
+            String::new()
+        };
+        format!(
             "let {p} = {place};
-	let f{p} = floor({p});
-	let i{p} = i32(f{p});
-	let t{p} = {p} - f{p};
-	let d{p} = vec4<f32>(1.0 + t{p}, t{p}, 1.0 - t{p}, 2.0 - t{p});
-	var w{p} = select((({a} + 2.0) * d{p} - ({a} + 3.0)) * d{p} * d{p} + 1.0, (({a} * d{p} - 5.0 * {a}) * d{p} + 8.0 * {a}) * d{p} - 4.0 * {a}, vec4<bool>(true, false, false, true));
-	"
-        );
-        if excludes {
-            code.push_str(&format!(
-                "let n{p} = vec4<i32>(i{p}) + vec4<i32>(-1, 0, 1, 2);
-	w{p} = select(vec4<f32>(), w{p}, (n{p} >= vec4<i32>(0)) & (n{p} < vec4<i32>({side})));
-	w{p} /= w{p}.x + w{p}.y + w{p}.z + w{p}.w;
-	"
-            ));
-        }
-        code
+	for (var j{p} = i32(ceil({p} - {reach})); j{p} <= i32(floor({p} + {reach})); j{p} += 1) {{
+	{outside}
+	var w{p} = 0.0;
+	{{ let d = abs(f32(j{p}) - {p}) * {}; w{p} = {weight}; }}
+	",
+            literal(shrink)
+        )
     };
     format!(
-        "{}{}for (var k = 0; k < 4; k += 1) {{
-		let r = iy + k - 1;
-		value += wy[k] * dot(wx, vec4<f32>(at(plane, r, ix - 1), at(plane, r, ix), at(plane, r, ix + 1), at(plane, r, ix + 2)));
-	}}",
-        weights("y", y, height),
-        weights("x", x, width)
+        "var all = 0.0;
+	{}{}value += wy * wx * at(plane, jy, jx);
+	all += wy * wx;
+	}}
+	}}
+	value /= all;",
+        around("y", y, down),
+        around("x", x, across)
     )
 }

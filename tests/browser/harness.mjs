@@ -7,7 +7,7 @@ import { serve } from './server.mjs';
 
 /** @import { Browser, BrowserContext, Page } from 'playwright-core' */
 
-const DIST = process.env.DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
+export const DIST = process.env.DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 
 export const PHOTO = fileURLToPath(new URL('../photos/chelsea.png', import.meta.url));
 /** A software adapter needs its time. */
@@ -21,13 +21,20 @@ const SOFTWARE_WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftsh
 
 const GPU = ['--enable-unsafe-webgpu', '--ignore-gpu-blocklist', '--enable-features=Vulkan', '--use-angle=vulkan'];
 
-/** @param {{webgpu?: boolean, gpu?: boolean}} [options] WebGPU on the software adapter, or on the machine's graphics card */
-export async function start({ webgpu = false, gpu = false } = {}) {
-    const server = await serve(DIST);
-    const browser = await chromium.launch({
+/**
+ * WebGPU runs on the software adapter, or on the machine's graphics card. With `onDisk`, a folder, pages share a profile there
+ * as a user's do; else each has one of its own, whose caches are in memory.
+ *
+ * @param {{webgpu?: boolean, gpu?: boolean, dist?: string, onDisk?: string}} [options]
+ */
+export async function start({ webgpu = false, gpu = false, dist = DIST, onDisk } = {}) {
+    const server = await serve(dist);
+    const options = {
         executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
         args: [...ARGUMENTS, ...webgpu ? SOFTWARE_WEBGPU : [], ...gpu ? GPU : []],
-    });
+    };
+    const profile = onDisk === undefined ? undefined : await chromium.launchPersistentContext(onDisk, options);
+    const browser = profile?.browser() ?? await chromium.launch(options);
     return {
         server,
         browser,
@@ -35,8 +42,9 @@ export async function start({ webgpu = false, gpu = false } = {}) {
          * @param {string} query
          * @param {{width?: number, height?: number, context?: BrowserContext}} [options]
          */
-        open: (query, options) => openPage(browser, server, query, options),
+        open: (query, options) => openPage(browser, server, query, { context: profile, ...options }),
         async stop() {
+            await profile?.close();
             await browser.close();
             await server.close();
         },
@@ -77,7 +85,7 @@ async function openPage(browser, server, query, { width = 1280, height = 800, co
         /** @param {...string} states */
         state: (...states) => waitForState(page, states),
         text: () => page.locator('#status').innerText(),
-        /** @returns {Promise<{stage: string, state: string, cached?: boolean}[]>} */
+        /** @returns {Promise<import('../../www/protocol.js').StageEvent[]>} */
         stages: () => page.evaluate(() => /** @type {any} */ (globalThis).seen.stages),
         forgetStages: () => page.evaluate(() => {
             /** @type {any} */ (globalThis).seen.stages.length = 0;

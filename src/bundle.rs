@@ -44,10 +44,14 @@ pub struct Bundle {
 
 /// How a label map is made from proposals and names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// The paper's algorithm as its authors run it: every proposal is cropped, every pixel gets a typed class.
     Official,
+    /// The same with crops only of the proposals that matter: [`crate::segment::worth`].
+    Fast,
+    /// The same with one pass of the image branch over the whole photo in place of crops: [`crate::segment::onepass`].
+    OnePass,
     /// Only proposals that own pixels are cropped; distractor names compete, so that "other" can win.
     Lite,
 }
@@ -124,6 +128,17 @@ pub struct ImageBranch {
     pub batch: usize,
     #[serde(default)]
     pub sampling: Sampling,
+    #[serde(default)]
+    pub one_pass: Option<OnePass>,
+}
+
+/// The graph of [`Mode::OnePass`]. It sees the whole photo, squashed to a square of `crop` pixels.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnePass {
+    pub graph: String,
+    /// Patches along one side of the square.
+    pub grid: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -283,6 +298,12 @@ impl Bundle {
         Ok(bundle)
     }
 
+    /// The modes that this bundle has the graphs for.
+    pub fn modes(&self) -> Vec<Mode> {
+        let one_pass = self.image.one_pass.is_some().then_some(Mode::OnePass);
+        [Mode::Official, Mode::Fast].into_iter().chain(one_pass).chain([Mode::Lite]).collect()
+    }
+
     fn validate(&self) -> Result<(), BundleError> {
         let field = |ok: bool, field: &'static str, reason: &str| {
             if ok {
@@ -333,6 +354,13 @@ impl Bundle {
         }
         field(within(self.image.crop, 1024), "image.crop", "must be 1 to 1024")?;
         field(within(self.image.batch, 256), "image.batch", "must be 1 to 256")?;
+        let grid = self.image.one_pass.as_ref().map_or(1, |one_pass| one_pass.grid);
+        field(
+            within(grid, self.image.crop.min(256)),
+            "image.one_pass.grid",
+            "must be 1 to 256 and at most image.crop",
+        )?;
+        field(self.modes().contains(&self.mode), "mode", "one-pass needs image.one_pass")?;
         field(self.image.std.iter().all(|&std| std > 0.0), "image.std", "must be positive")?;
         field((2..=4096).contains(&self.text.context), "text.context", "must be 2 to 4096")?;
         field(within(self.text.width, 8192), "text.width", "must be 1 to 8192")?;
@@ -371,6 +399,7 @@ impl Bundle {
             &self.text.table.file,
             &self.text.position.file,
         ];
+        names.extend(self.image.one_pass.as_ref().map(|one_pass| one_pass.graph.as_str()));
         if let Some(vocabulary) = &self.vocabulary {
             names.extend([vocabulary.names.as_str(), &vocabulary.query]);
             names.extend(vocabulary.image.as_deref());

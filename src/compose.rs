@@ -34,7 +34,7 @@ pub struct LabelMap {
 /// `S[c, y, x] = sum over segments of score[c] * sigmoid(mask[y, x])` (mask_former_model.py, semantic inference), resized
 /// bilinearly to `width` x `height`, argmax. `classes` is the number of typed classes, at most 254.
 ///
-/// [`Mode::Official`] sums on the padded photo's pixels: mask logits are interpolated first, then squashed.
+/// All modes but one sum on the padded photo's pixels: mask logits are interpolated first, then squashed.
 /// [`Mode::Lite`] sums on the mask grid: the same up to the order of sigmoid and interpolation, and 16 times less work.
 /// Rows are made when they are needed, so memory does not grow with the photo.
 pub fn compose(
@@ -45,7 +45,7 @@ pub fn compose(
     options: &ComposeOptions,
 ) -> LabelMap {
     let scale = match options.mode {
-        Mode::Official => proposals.mask_stride,
+        Mode::Official | Mode::Fast | Mode::OnePass => proposals.mask_stride,
         Mode::Lite => 1,
     };
     let votes = Votes::new(proposals, scores, classes, scale);

@@ -1,4 +1,4 @@
-//! `mode: official` against the PyTorch reference, stage by stage: tests/golden/official-tiny/README.md.
+//! The official algorithm and its shortcuts against the PyTorch reference: tests/golden/official-tiny/README.md.
 
 mod common;
 
@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use common::{Folder, Golden, open_bundle};
 use serde::Deserialize;
-use zegformer::bundle::{Ensembling, Resolution};
-use zegformer::engine::{EngineChoice, Tensor};
+use zegformer::bundle::{Ensembling, Mode, Resolution};
+use zegformer::engine::{Engine, EngineChoice, Tensor, run_named, weights};
 use zegformer::photo::Photo;
 use zegformer::pipeline::{Pipeline, Unobserved};
 use zegformer::segment::Proposals;
 use zegformer::segment::crops::masked_crops;
+use zegformer::segment::onepass::mask_bias;
 use zegformer::text::Tokenizer;
 
 #[derive(Deserialize)]
@@ -154,4 +155,91 @@ fn whole_way_on_the_cpu() {
 #[test]
 fn whole_way_on_webgpu() {
     whole_way(EngineChoice::WebGpu, 0.99, 1e-3);
+}
+
+/// `mode: fast` and `mode: one-pass`, in this order, so that crops of one mode are seen not to count in the other.
+fn shortcuts(engine: EngineChoice, label_agreement: f64, tolerance: f32) {
+    let facts = facts();
+    let bundle = open_bundle(&folder().join("bundle"));
+    let one_pass = bundle.image.one_pass.clone().expect("a one-pass graph");
+    let (side, mean, std) = (bundle.image.crop, bundle.image.mean, bundle.image.std);
+    let source = Rc::new(Folder(folder().join("bundle")));
+    let mut pipeline = pollster::block_on(Pipeline::new(bundle, source, engine)).expect("an engine");
+    pipeline.set_classes(&facts.typed).expect("names");
+    for name in ["landscape", "portrait"] {
+        let golden = Golden::open(&folder().join(name));
+        pipeline.set_photo(&std::fs::read(folder().join(format!("{name}.png"))).expect("a photo")).expect("a PNG");
+        for (mode, suffix) in [(Mode::Fast, "fast"), (Mode::OnePass, "onepass")] {
+            let mut options = pipeline.options().clone();
+            options.mode = mode;
+            pipeline.set_options(options).expect("options");
+            let result = pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result");
+            if mode == Mode::Fast {
+                let cropped: Vec<u8> =
+                    result.segments.iter().map(|segment| u8::from(segment.scores.by_image.is_some())).collect();
+                assert_eq!(cropped, golden.u8("cropped_fast"), "{name}: other proposals are cropped");
+            } else {
+                let photo = pipeline.photo().expect("a photo");
+                let pixels = photo.squash(side).normalise(mean, std, 1);
+                close("squashed", pixels.data(), &golden.f32("squashed"), 1e-5);
+                let bias = mask_bias(pipeline.proposals().expect("proposals"), one_pass.grid);
+                close("mask_bias", bias.data(), &golden.f32("mask_bias"), 1e3 * tolerance);
+            }
+            let scores: Vec<f32> = result.segments.iter().flat_map(|segment| segment.scores.fused.clone()).collect();
+            close(&format!("scores_{suffix}"), &scores, &golden.f32(&format!("scores_{suffix}")), 10.0 * tolerance);
+            let wanted = golden.u8(&format!("labels_{suffix}"));
+            let equal = result.map.labels.iter().zip(wanted).filter(|(a, b)| a == b).count();
+            println!("{name} labels_{suffix}: {equal} of {} equal", wanted.len());
+            assert!(
+                equal as f64 >= label_agreement * wanted.len() as f64,
+                "{name} {suffix}: {equal} labels agree only"
+            );
+        }
+    }
+}
+
+#[test]
+fn shortcuts_on_the_cpu() {
+    shortcuts(EngineChoice::Cpu, 0.999, 1e-4);
+}
+
+/// Needs a Vulkan adapter, as above.
+#[test]
+fn shortcuts_on_webgpu() {
+    shortcuts(EngineChoice::WebGpu, 0.99, 1e-3);
+}
+
+/// The graph itself, on the reference's own inputs: rounding alone remains.
+#[test]
+fn one_pass_embeddings() {
+    let bundle = open_bundle(&folder().join("bundle"));
+    let one_pass = bundle.image.one_pass.clone().expect("a one-pass graph");
+    let read = |name: &str| std::fs::read(folder().join("bundle").join(name)).expect("a file of the bundle");
+    for choice in [EngineChoice::Cpu, EngineChoice::WebGpu] {
+        let (engine, info) = pollster::block_on(Engine::choose(choice)).expect("an engine");
+        let (model, sides) = weights::parse(&read(&one_pass.graph)).expect("a graph");
+        let files = sides.into_iter().map(|side| (side.clone(), read(&side))).collect();
+        let mut graph = engine.load(weights::widen(model, &files).expect("weights")).expect("a graph");
+        for name in ["landscape", "portrait"] {
+            let golden = Golden::open(&folder().join(name));
+            let [queries, patches] = *golden.shape("mask_bias") else { panic!("two axes") };
+            let photo = Tensor::new(golden.shape("squashed"), golden.f32("squashed")).expect("a photo");
+            let bias = Tensor::new([1, queries, patches], golden.f32("mask_bias")).expect("a bias");
+            let inputs = [("photo", &photo), ("mask_bias", &bias)];
+            let [rows] = pollster::block_on(run_named(graph.as_mut(), &inputs, ["segment_embeddings"])).expect("rows");
+            close(info.kind.name(), rows.data(), &golden.f32("embeddings_onepass"), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_model_without_the_graph_has_no_one_pass() {
+    let mut bundle = open_bundle(&folder().join("bundle"));
+    bundle.image.one_pass = None;
+    let source = Rc::new(Folder(folder().join("bundle")));
+    let mut pipeline = pollster::block_on(Pipeline::new(bundle, source, EngineChoice::Cpu)).expect("an engine");
+    let mut options = pipeline.options().clone();
+    options.mode = Mode::OnePass;
+    let error = pipeline.set_options(options).expect_err("there is no such graph").to_string();
+    assert!(error.contains("one-pass"), "{error}");
 }

@@ -221,6 +221,10 @@ async function load() {
         overlay.setPalette(palette);
         legend.setPalette(palette);
         settings.setBundle(model.bundle);
+        if (address.mode && model.bundle.modes.includes(address.mode)) {
+            settings.setMode(address.mode);
+            wanted.options = { mode: address.mode, ...wanted.options };
+        }
         showEngine(model.engine);
         const { name, description, licence, source } = model.bundle;
         byId('about').textContent = [`Model: ${name}`, description, licence && `Licence: ${licence}`, source].filter(Boolean).map(sentence).join(' ');

@@ -3,13 +3,14 @@
  *
  * @typedef {'auto' | 'webgpu' | 'cpu'} EngineChoice
  * @typedef {'fused' | 'query' | 'image'} Branch
+ * @typedef {'official' | 'fast' | 'one-pass' | 'lite'} Mode
  * @typedef {{kind: 'webgpu' | 'cpu', adapter: string, reason: string}} EngineInfo
  * @typedef {{
- *   resolution?: string, lambda?: number, gamma?: number, threshold?: number,
+ *   resolution?: string, mode?: Mode, lambda?: number, gamma?: number, threshold?: number,
  *   temperature?: number, branch?: Branch, distractors?: boolean,
  * }} Options
  * @typedef {{
- *   name: string, description: string, licence: string, source: string, mode: 'official' | 'lite', queries: number,
+ *   name: string, description: string, licence: string, source: string, mode: Mode, modes: Mode[], queries: number,
  *   resolutions: string[], defaultResolution: string, lambda: number, threshold: number | null, seen: string[],
  * }} BundleInfo
  * @typedef {{

@@ -1,6 +1,14 @@
 /** The settings: engine and what the pipeline takes as options. */
 
-/** @import { Branch, BundleInfo, EngineChoice, EngineInfo, Options } from './protocol.js' */
+/** @import { Branch, BundleInfo, EngineChoice, EngineInfo, Mode, Options } from './protocol.js' */
+
+/** @type {Record<Mode, string>} */
+const MODES = {
+    official: 'every segment, as published',
+    fast: 'the segments that matter',
+    'one-pass': 'all of them in one pass',
+    lite: 'the largest segments',
+};
 
 /**
  * What the page's address asks for. Anything else in it is passed over.
@@ -11,9 +19,11 @@ export function readAddress(search) {
     const query = new URLSearchParams(search);
     const engine = query.get('engine') ?? '';
     const model = query.get('model') ?? '';
+    const mode = query.get('mode') ?? '';
     return {
         engine: /** @type {EngineChoice} */ (['webgpu', 'cpu'].includes(engine) ? engine : 'auto'),
         model: /^[a-z0-9-]+$/.test(model) ? model : 'zegformer-lite',
+        mode: /** @type {Mode | null} */ (Object.hasOwn(MODES, mode) ? mode : null),
         classes: query.get('classes') ?? '',
     };
 }
@@ -25,7 +35,7 @@ export function readAddress(search) {
 export class Settings {
     #form;
     #changes;
-    /** @type {Required<Pick<Options, 'resolution' | 'lambda' | 'threshold' | 'branch' | 'distractors'>> | null} */
+    /** @type {Required<Pick<Options, 'resolution' | 'mode' | 'lambda' | 'threshold' | 'branch' | 'distractors'>> | null} */
     #defaults = null;
 
     /**
@@ -59,15 +69,11 @@ export class Settings {
 
     /** @param {BundleInfo} bundle */
     setBundle(bundle) {
-        const list = /** @type {HTMLSelectElement} */ (this.#form.elements.namedItem('resolution'));
-        list.replaceChildren(...bundle.resolutions.map((name) => {
-            const option = document.createElement('option');
-            option.value = name;
-            option.textContent = name;
-            return option;
-        }));
+        this.#offer('resolution', bundle.resolutions.map((name) => [name, name]));
+        this.#offer('mode', bundle.modes.map((mode) => [mode, MODES[mode]]));
         this.#defaults = {
             resolution: bundle.defaultResolution,
+            mode: bundle.mode,
             lambda: bundle.lambda,
             threshold: bundle.threshold ?? 0,
             branch: 'fused',
@@ -78,9 +84,30 @@ export class Settings {
         this.#write();
     }
 
+    /** @param {Mode} mode as the address asks for it */
+    setMode(mode) {
+        this.#input('mode').value = mode;
+    }
+
+    /**
+     * Fills a list.
+     *
+     * @param {string} name
+     * @param {[string, string][]} choices values with their words
+     */
+    #offer(name, choices) {
+        const list = /** @type {HTMLSelectElement} */ (this.#form.elements.namedItem(name));
+        list.replaceChildren(...choices.map(([value, words]) => {
+            const option = document.createElement('option');
+            option.value = value;
+            option.textContent = words;
+            return option;
+        }));
+    }
+
     #write() {
         if (!this.#defaults) return;
-        for (const name of /** @type {const} */ (['resolution', 'lambda', 'threshold', 'branch'])) {
+        for (const name of /** @type {const} */ (['resolution', 'mode', 'lambda', 'threshold', 'branch'])) {
             this.#input(name).value = String(this.#defaults[name]);
         }
         /** @type {HTMLInputElement} */ (this.#input('distractors')).checked = this.#defaults.distractors;
@@ -111,6 +138,7 @@ export class Settings {
         else if (name === 'lambda' || name === 'threshold') this.#changes.options({ [name]: Number(value) });
         else if (name === 'branch') this.#changes.options({ branch: /** @type {Branch} */ (value) });
         else if (name === 'resolution') this.#changes.options({ resolution: value });
+        else if (name === 'mode') this.#changes.options({ mode: /** @type {Mode} */ (value) });
         else if (name === 'distractors') this.#changes.options({ distractors: input.checked });
     }
 

@@ -108,7 +108,15 @@ impl Photo {
 
     /// The photo at a resolution, RGB, transparent parts on white.
     pub fn resize(&self, resolution: Resolution) -> Resized {
-        let (width, height) = resized(self.width, self.height, resolution.short, resolution.long);
+        self.resize_to(resized(self.width, self.height, resolution.short, resolution.long))
+    }
+
+    /// The whole photo as a square of `side` x `side`, RGB, transparent parts on white.
+    pub fn squash(&self, side: usize) -> Resized {
+        self.resize_to((side, side))
+    }
+
+    fn resize_to(&self, (width, height): (usize, usize)) -> Resized {
         let on_white = |value: u8, alpha: u8| {
             let (value, alpha) = (u32::from(value), u32::from(alpha));
             ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8

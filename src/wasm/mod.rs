@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::bundle::{Bundle, BundleError, Ensembling, Source};
+use crate::bundle::{Bundle, BundleError, Ensembling, Mode, Source};
 use crate::engine::EngineChoice;
 use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
 use crate::report;
@@ -50,7 +50,7 @@ impl Zegformer {
         to_js(&EngineView { kind: info.kind.name(), adapter: &info.adapter, reason: &info.reason })
     }
 
-    /// `{name, description, licence, source, mode, queries, resolutions, defaultResolution, lambda, threshold, seen}`.
+    /// `{name, description, licence, source, mode, modes, queries, resolutions, defaultResolution, lambda, threshold, seen}`.
     #[wasm_bindgen(getter)]
     pub fn bundle(&self) -> Result<JsValue, JsError> {
         let bundle = self.pipeline.bundle();
@@ -60,6 +60,7 @@ impl Zegformer {
             licence: &bundle.licence,
             source: &bundle.source,
             mode: bundle.mode,
+            modes: bundle.modes(),
             queries: bundle.segmenter.queries,
             resolutions: bundle.pixels.resolutions.keys().collect(),
             default_resolution: &bundle.pixels.default,
@@ -87,7 +88,7 @@ impl Zegformer {
         to_js(&views)
     }
 
-    /// Takes any part of `{resolution, lambda, gamma, threshold, temperature, branch, distractors}`; `branch` is `fused`,
+    /// Takes any part of `{resolution, mode, lambda, gamma, threshold, temperature, branch, distractors}`; `branch` is `fused`,
     /// `query` or `image`.
     #[wasm_bindgen(js_name = setOptions)]
     pub fn set_options(&mut self, options: JsValue) -> Result<(), JsError> {
@@ -97,6 +98,7 @@ impl Zegformer {
         if let Some(resolution) = change.resolution {
             options.resolution = resolution;
         }
+        options.mode = change.mode.unwrap_or(options.mode);
         for (target, value) in [
             (&mut options.lambda, change.lambda),
             (&mut options.gamma, change.gamma),
@@ -204,7 +206,8 @@ struct BundleView<'a> {
     description: &'a str,
     licence: &'a str,
     source: &'a str,
-    mode: crate::bundle::Mode,
+    mode: Mode,
+    modes: Vec<Mode>,
     queries: usize,
     resolutions: Vec<&'a String>,
     default_resolution: &'a str,
@@ -229,6 +232,7 @@ struct ClassView<'a> {
 #[serde(deny_unknown_fields)]
 struct OptionsChange {
     resolution: Option<String>,
+    mode: Option<Mode>,
     lambda: Option<f32>,
     gamma: Option<f32>,
     threshold: Option<f32>,

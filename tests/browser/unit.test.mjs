@@ -105,12 +105,14 @@ test('a segment without a class is shown as what came nearest', () => {
 });
 
 test('the address chooses engine, model and names, and nothing else', () => {
-    assert.deepEqual(readAddress('?engine=cpu&classes=cat,dog&model=big-1'), { engine: 'cpu', model: 'big-1', classes: 'cat,dog' });
-    assert.deepEqual(readAddress(''), { engine: 'auto', model: 'zegformer-lite', classes: '' });
+    assert.deepEqual(readAddress('?engine=cpu&classes=cat,dog&model=big-1'), { engine: 'cpu', model: 'big-1', mode: null, classes: 'cat,dog' });
+    assert.deepEqual(readAddress(''), { engine: 'auto', model: 'zegformer-lite', mode: null, classes: '' });
     for (const model of ['../x', 'a/b', 'https://evil', 'A', '', 'a%00']) {
         assert.equal(readAddress(`?model=${encodeURIComponent(model)}&engine=gpu`).model, 'zegformer-lite', model);
     }
     assert.equal(readAddress('?engine=gpu').engine, 'auto');
+    assert.equal(readAddress('?mode=one-pass').mode, 'one-pass');
+    assert.equal(readAddress('?mode=constructor').mode, null);
 });
 
 test('messages are sentences', () => {

@@ -71,8 +71,9 @@ async fn check_files(bundle: &Bundle, folder: &Folder) -> bool {
     fine
 }
 
-/// Segments a gray photo, so that all three graphs load and their inputs and outputs are seen to fit.
+/// Segments a gray photo, so that all graphs load and their inputs and outputs are seen to fit.
 async fn run_once(bundle: Bundle, folder: Folder) -> Result<String, Box<dyn std::error::Error>> {
+    let one_pass = bundle.image.one_pass.is_some();
     let mut pipeline = Pipeline::new(bundle, Rc::new(folder), EngineChoice::Cpu).await?;
     let gray = png::overlay(&[128; SIDE * SIDE * 4], &[u8::MAX; SIDE * SIDE], SIDE, SIDE, 0.0)?;
     pipeline.set_photo(&gray)?;
@@ -86,8 +87,13 @@ async fn run_once(bundle: Bundle, folder: Folder) -> Result<String, Box<dyn std:
     if result.segments.is_empty() {
         // Nothing was cropped, so the image graph did not run; in the official mode every proposal is.
         options.mode = Mode::Official;
-        pipeline.set_options(options)?;
+        pipeline.set_options(options.clone())?;
         result = pipeline.segment(&mut Unobserved).await?;
+    }
+    if one_pass {
+        options.mode = Mode::OnePass;
+        pipeline.set_options(options)?;
+        pipeline.segment(&mut Unobserved).await?;
     }
     let stage = |(stage, ms): &(zegformer::pipeline::Stage, f64)| format!("{} {ms:.0} ms", stage.name());
     Ok(result.stages.iter().map(stage).collect::<Vec<_>>().join(", "))

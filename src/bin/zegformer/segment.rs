@@ -96,7 +96,9 @@ struct Settings {
     #[arg(long, value_name = "NAME")]
     branch: Option<Branch>,
 
-    /// official: every proposal is cropped and summed on the photo's pixels; lite: the largest ones, on the mask grid
+    /// official: every proposal is cropped and summed on the photo's pixels; fast: those that matter are cropped; one-pass:
+    /// none, the image branch sees the photo once (models with such a graph); lite: the largest are cropped and summed on
+    /// the mask grid
     #[arg(long, value_name = "NAME")]
     mode: Option<ModeName>,
 
@@ -119,6 +121,8 @@ enum Branch {
 #[derive(Clone, Copy, ValueEnum)]
 enum ModeName {
     Official,
+    Fast,
+    OnePass,
     Lite,
 }
 
@@ -162,6 +166,8 @@ impl Settings {
         options.mode = match self.mode {
             None => options.mode,
             Some(ModeName::Official) => Mode::Official,
+            Some(ModeName::Fast) => Mode::Fast,
+            Some(ModeName::OnePass) => Mode::OnePass,
             Some(ModeName::Lite) => Mode::Lite,
         };
         options.distractors &= !self.no_distractors;

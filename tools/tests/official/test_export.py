@@ -139,6 +139,10 @@ def test_golden_files_are_what_the_code_writes() -> None:
     assert np.allclose(stored("mask_logits"), result.segments.mask_logits.numpy(), atol=2e-3)
     assert np.allclose(stored("crop_embeddings"), result.crop_embeddings.numpy(), atol=1e-4)
     assert np.allclose(stored("scores_split"), result.scores.numpy(), atol=1e-3)
+    onepass = reference.run(photos()["portrait"], list(CLASSES), tiny_settings(), "one-pass")
+    assert np.allclose(stored("embeddings_onepass"), onepass.crop_embeddings.numpy(), atol=1e-4)
+    fast = reference.run(photos()["portrait"], list(CLASSES), tiny_settings(), "fast")
+    assert np.array_equal(stored("cropped_fast"), fast.cropped.numpy())
     assert (stored("labels_split") == result.labels).mean() > 0.999
 
 
@@ -190,6 +194,18 @@ def test_labelling_by_the_reference(checkpoints: Path, tmp_path: Path, capsys: p
         assert set(np.unique(labels)) <= {0, 1, 2}
     assert main([*ask, "--compare", str(tmp_path / "labels.png")]) == 0
     assert "100.000 % of the pixels have the same class" in capsys.readouterr().out
+
+
+def test_comparing_the_modes(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, photo in photos().items():
+        photo.save(tmp_path / f"{name}.png")
+    files = ["--zegformer", str(checkpoints / "zegformer.pth"), "--clip", str(checkpoints / "clip.pt")]
+    pictures = [str(tmp_path / "landscape.png"), str(tmp_path / "portrait.png")]
+    assert main(["compare", *files, *pictures, "--classes", "cat, sofa | couch", "--short", "64"]) == 0
+    printed = capsys.readouterr().out
+    assert "fast, 2 photos:" in printed
+    assert "one-pass, 2 photos:" in printed
+    assert "0 of 5 crops" in printed
 
 
 def test_the_command_says_what_is_wrong(checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from zegformer_tools.official.check import Checker, CheckError, judge, session
 from zegformer_tools.official.clip_graphs import image_graph, text_graph
 from zegformer_tools.official.golden import tiny_reference
 from zegformer_tools.official.graph import Graph
+from zegformer_tools.official.onepass_graph import onepass_graph
 from zegformer_tools.official.pack import Encoding, packed, quantised, store, table_bytes
 from zegformer_tools.official.segmenter_graph import segmenter_graph
 
@@ -21,6 +22,7 @@ REFERENCE, _ = tiny_reference()
 GRAPHS = {
     "segmenter": segmenter_graph(REFERENCE.segmenter),
     "image": image_graph(REFERENCE.clip),
+    "onepass": onepass_graph(REFERENCE.clip),
     "text": text_graph(REFERENCE.clip),
 }
 ALLOWED = {
@@ -30,6 +32,7 @@ ALLOWED = {
 SIZES: dict[str, list[dict[str, int]]] = {
     "segmenter": [{"H": 64, "W": 96, "h": 2, "w": 3}, {"H": 160, "W": 32, "h": 5, "w": 1}],
     "image": [{"B": 1}, {"B": 7}],
+    "onepass": [{"Q": 1}, {"Q": 9}],
     "text": [{"B": 1, "T": 4}, {"B": 5, "T": 77}],
 }
 
@@ -68,7 +71,7 @@ def test_every_shape_follows_from_the_inputs(name: str, sizes: dict[str, int]) -
 @pytest.mark.parametrize("name", GRAPHS)
 def test_no_constant_knows_the_size_of_the_photo(name: str) -> None:
     """Every integer in a target shape is 0, -1 or a width of the architecture."""
-    widths = {0, -1, 1, 2, 3, 4, 8, 12, 32, 48, 16}
+    widths = {0, -1, 1, 2, 3, 4, 8, 12, 32, 48, 16, 17}
     for node in GRAPHS[name].model().graph.node:
         if node.op_type == "Reshape":
             assert {int(v) for v in GRAPHS[name]._ints[node.input[1]]} <= widths

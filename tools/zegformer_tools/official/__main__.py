@@ -1,4 +1,4 @@
-"""python -m zegformer_tools.official export | segment | golden | tokens | random"""
+"""python -m zegformer_tools.official export | segment | compare | golden | tokens | random"""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import argparse
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from . import checkpoint as checkpoints
 from . import settings as published
+from .agreement import compare, opened
 from .check import drawn_crops
 from .export import VOCABULARIES, Order, export
 from .golden import write_golden, write_token_golden
-from .inference import Reference, normalise
+from .inference import Mode, Reference, normalise
 from .photo import drawn_photo
 from .prompts import class_names
 from .random_weights import random_checkpoint, random_clip, spread, spread_clip
@@ -56,9 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_checkpoints(label)
     label.add_argument("photo", type=Path)
     label.add_argument("--classes", required=True, help='names as one types them: "cat, sofa | couch"')
+    label.add_argument("--mode", choices=get_args(Mode), default="official")
     label.add_argument("--out", type=Path, help="the label map: a PNG whose values are the classes' numbers")
     label.add_argument("--compare", type=Path, help="another label map of the same photo and classes, e.g. the page's")
     label.set_defaults(run=_segment)
+
+    beside = commands.add_parser("compare", help="how far the label maps of fast and one-pass agree with the official")
+    _add_checkpoints(beside)
+    beside.add_argument("photos", type=Path, nargs="+")
+    beside.add_argument("--classes", required=True, help='names as one types them: "cat, sofa | couch"')
+    beside.add_argument("--short", type=int, help="short side in pixels, to save time; the dataset's by default")
+    beside.add_argument("--modes", nargs="+", choices=("fast", "one-pass"), default=["fast", "one-pass"])
+    beside.set_defaults(run=_compare)
 
     gold = commands.add_parser("golden", help="a tiny bundle with every stage's tensors, for parity tests")
     gold.add_argument("--out", type=Path, required=True)
@@ -127,11 +139,8 @@ def _export(options: argparse.Namespace) -> None:
 
 def _segment(options: argparse.Namespace) -> None:
     reference, _, chosen = _load(options)
-    names = [", ".join(part.split("|")) for part in options.classes.split(",")]
-    names = [", ".join(word.strip() for word in name.split(",")) for name in names]
-    with Image.open(options.photo) as file:
-        photo = ImageOps.exif_transpose(file).convert("RGB")
-    labels = reference.run(photo, names, chosen).labels
+    names = _typed(options.classes)
+    labels = reference.run(opened(options.photo), names, chosen, options.mode).labels
     for index, name in enumerate(names):
         print(f"{index:3} {100 * (labels == index).mean():6.2f} % {name}")
     if options.out:
@@ -142,6 +151,18 @@ def _segment(options: argparse.Namespace) -> None:
         if other.shape != labels.shape:
             raise ValueError(f"{options.compare} is {other.shape}, the reference's label map {labels.shape}")
         print(f"{100 * (other == labels).mean():.3f} % of the pixels have the same class")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    reference, _, chosen = _load(options)
+    if options.short:
+        chosen = replace(chosen, short=options.short, long=4 * options.short)
+    compare(reference, options.photos, _typed(options.classes), chosen, options.modes)
+
+
+def _typed(classes: str) -> list[str]:
+    """Classes as the networks' lists name them: synonyms with a comma between."""
+    return [", ".join(word.strip() for word in name.split("|")) for name in classes.split(",")]
 
 
 def _origin(file: Path) -> str:

@@ -32,12 +32,25 @@ def attention_nodes(
     split: bool = True,
 ) -> str:
     """Multi-head attention; `split` false: `query` is projected and in heads already."""
-    width = attention.in_proj_weight.shape[1]
-    part = width // attention.heads
-    _, wk, wv = attention.in_proj_weight.chunk(3)
-    _, bk, bv = attention.in_proj_bias.chunk(3)
     q = query_heads(graph, query, name, attention) if split else query
-    k = graph.heads(graph.linear(key, f"{name}.k", wk.T, bk), attention.heads, part, f"{name}.k", keys=True)
-    v = graph.heads(graph.linear(value, f"{name}.v", wv.T, bv), attention.heads, part, f"{name}.v")
-    y = graph.attend(q, k, v, name, bias)
+    k, v = key_heads(graph, key, name, attention), value_heads(graph, value, name, attention)
+    return attention_output(graph, graph.attend(q, k, v, name, bias), name, attention)
+
+
+def key_heads(graph: Graph, x: str, name: str, attention: Attention, transposed: bool = True) -> str:
+    """[B, heads, width of a head, T], or with the last axes as in `x`."""
+    _, weight, _ = attention.in_proj_weight.chunk(3)
+    _, bias, _ = attention.in_proj_bias.chunk(3)
+    y = graph.linear(x, f"{name}.k", weight.T, bias)
+    return graph.heads(y, attention.heads, weight.shape[1] // attention.heads, f"{name}.k", keys=transposed)
+
+
+def value_heads(graph: Graph, x: str, name: str, attention: Attention) -> str:
+    _, _, weight = attention.in_proj_weight.chunk(3)
+    _, _, bias = attention.in_proj_bias.chunk(3)
+    y = graph.linear(x, f"{name}.v", weight.T, bias)
+    return graph.heads(y, attention.heads, weight.shape[1] // attention.heads, f"{name}.v")
+
+
+def attention_output(graph: Graph, y: str, name: str, attention: Attention) -> str:
     return graph.linear(y, f"{name}.out_proj", attention.out_proj.weight.T, attention.out_proj.bias)

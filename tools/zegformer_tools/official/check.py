@@ -13,6 +13,7 @@ from torch import Tensor
 from . import settings as published
 from .graph import Graph
 from .inference import Reference, normalise
+from .onepass import encode_segments, mask_bias
 from .pack import Encoding
 from .photo import drawn_photo
 from .position import sine_position
@@ -121,6 +122,22 @@ class Checker:
         for count in (len(self.crops), 1):
             found = session.run(["crop_embeddings"], {"crops": self.crops[:count].numpy()})
             stages.append(compare(f"crop_embeddings, {count} crops", found[0], expected[:count]))
+        return stages
+
+    @torch.inference_mode()
+    def onepass(self, session: onnxruntime.InferenceSession) -> list[Stage]:
+        stages = []
+        grid = self.reference.clip.shape.grid
+        generator = torch.Generator().manual_seed(3)
+        drawn = torch.randn(5, 3 * grid, 2 * grid, generator=generator)
+        drawn[3], drawn[4] = -1, 1  # nothing, and all
+        for count in (5, 1):
+            bias = mask_bias(drawn[:count], (2.6 * grid, 2.0 * grid), grid)
+            found = session.run(
+                ["segment_embeddings"], {"photo": self.crops[:1].numpy(), "mask_bias": bias[None].numpy()}
+            )
+            expected = encode_segments(self.reference.clip, self.crops[:1], bias)
+            stages.append(compare(f"one-pass embeddings, {count} masks", found[0][0], expected))
         return stages
 
     @torch.inference_mode()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .attention_graph import attention_nodes
-from .clip import Blocks, Clip
+from .clip import Blocks, Clip, ResidualBlock
 from .graph import Graph
 
 
@@ -17,7 +17,7 @@ def image_graph(clip: Clip) -> Graph:
     shape, visual = clip.shape, clip.visual
     graph = Graph("image")
     crops = graph.input("crops", ["B", 3, shape.image_size, shape.image_size])
-    x = _patches(graph, crops, clip)
+    x = patches(graph, crops, clip)
     # The class token's row, as a product: the number of crops stays open.
     first = np.zeros((1, shape.grid**2 + 1))
     first[0, 0] = 1
@@ -45,7 +45,7 @@ def text_graph(clip: Clip) -> Graph:
     return graph
 
 
-def _patches(graph: Graph, crops: str, clip: Clip) -> str:
+def patches(graph: Graph, crops: str, clip: Clip) -> str:
     """Class token and patches with their positions, normalised: [B, 1 + grid * grid, width]."""
     shape, visual = clip.shape, clip.visual
     x = graph.conv(crops, "visual.conv1", visual.conv1.weight, stride=shape.patch)
@@ -74,11 +74,15 @@ def _blocks(graph: Graph, x: str, prefix: str, blocks: Blocks, bias: str | None 
             y = graph.reshape(y, [0, -1], f"{name}.attn.row")
         else:
             y = attention_nodes(graph, y, y, y, f"{name}.attn", block.attn, bias)
-        x = graph.node("Add", [x, y], f"{name}.attended")
-        y = graph.layer_norm(x, f"{name}.ln_2", block.ln_2.weight, block.ln_2.bias)
-        y = _quick_gelu(graph, _linear(graph, y, f"{name}.c_fc", block.mlp.c_fc))
-        x = graph.node("Add", [x, _linear(graph, y, f"{name}.c_proj", block.mlp.c_proj)], f"{name}.out")
+        x = residual_mlp(graph, graph.node("Add", [x, y], f"{name}.attended"), name, block)
     return x
+
+
+def residual_mlp(graph: Graph, x: str, name: str, block: ResidualBlock) -> str:
+    """The second half of a block."""
+    y = graph.layer_norm(x, f"{name}.ln_2", block.ln_2.weight, block.ln_2.bias)
+    y = _quick_gelu(graph, _linear(graph, y, f"{name}.c_fc", block.mlp.c_fc))
+    return graph.node("Add", [x, _linear(graph, y, f"{name}.c_proj", block.mlp.c_proj)], f"{name}.out")
 
 
 def _linear(graph: Graph, x: str, name: str, layer: nn.Linear) -> str:

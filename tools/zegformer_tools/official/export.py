@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from . import settings as published
 from .check import Checker, Stage, judge, session
 from .clip_graphs import image_graph, text_graph
 from .graph import Graph, Weight
-from .inference import Reference
-from .pack import Encoding, halved, store, table_bytes
+from .inference import MASK_STRIDE, Reference
+from .onepass_graph import onepass_graph
+from .pack import Encoding, halved, store, store_beside, table_bytes
 from .position import TEMPERATURE
 from .prompts import class_names, fill, synonyms
 from .segmenter_graph import segmenter_graph
@@ -30,6 +32,7 @@ LICENCE = (
 )
 VOCABULARIES = ("coco-stuff", "ade-847", "voc")
 IMAGE_BATCH = 8
+ONE_PASS = "image.onepass.onnx"
 VOCABULARY_FILES = ("vocabulary.json", "vocabulary.query.f16", "vocabulary.image.f16")
 
 
@@ -50,16 +53,20 @@ def export(reference: Reference, tokenizer: str, out: Path, order: Order, say: C
     out.mkdir(parents=True, exist_ok=True)
     checker = Checker(reference)
     files: list[str] = []
-    makers: list[tuple[str, Callable[[], Graph], Callable[..., list[Stage]]]] = [
-        ("segmenter.onnx", lambda: segmenter_graph(reference.segmenter), checker.segmenter),
-        ("image.onnx", lambda: image_graph(reference.clip), checker.image),
-        ("text.onnx", lambda: text_graph(reference.clip), checker.text),
+    plain = partial(store, folder=out, encoding=order.encoding)
+    # The one-pass graph has the weights of the crops' graph, which keeps them in files of their own for both.
+    beside = partial(store_beside, folder=out, encoding=order.encoding, lender="image.onnx")
+    makers: list[tuple[str, Callable[[], Graph], Callable[..., list[Stage]], Callable[..., list[str]]]] = [
+        ("segmenter.onnx", lambda: segmenter_graph(reference.segmenter), checker.segmenter, plain),
+        ("image.onnx", lambda: image_graph(reference.clip), checker.image, partial(plain, apart=True)),
+        (ONE_PASS, lambda: onepass_graph(reference.clip), checker.onepass, beside),
+        ("text.onnx", lambda: text_graph(reference.clip), checker.text, plain),
     ]
-    for file, make, check in makers:
+    for file, make, check, keep in makers:
         started = time.monotonic()
         graph = make()
         _judged(f"{file}, f32", check(session(graph)), "f32", say)
-        written = store(graph, out, file, order.encoding)
+        written = keep(graph=graph, file=file)
         files += written
         del graph
         gc.collect()
@@ -139,7 +146,7 @@ def _write_bundle(reference: Reference, out: Path, order: Order, files: list[str
             "graph": "segmenter.onnx",
             "encoding": order.encoding,
             "queries": segmenter.queries,
-            "mask_stride": 4,
+            "mask_stride": MASK_STRIDE,
             "position": {
                 "kind": "sine",
                 "channels": segmenter.hidden,
@@ -155,6 +162,7 @@ def _write_bundle(reference: Reference, out: Path, order: Order, files: list[str
             "std": list(published.CLIP_STD),
             "batch": IMAGE_BATCH,
             "sampling": "roi_align",
+            "one_pass": {"graph": ONE_PASS, "grid": clip.grid},
         },
         "text": {
             "graph": "text.onnx",

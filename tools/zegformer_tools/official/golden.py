@@ -18,7 +18,8 @@ from .checkpoint import load_clip, load_segmenter
 from .crops import binary_masks, boxes, masked_crops
 from .export import Order, export, temperature
 from .fusion import calibrate, fuse
-from .inference import Reference, Result, compose, normalise, upsample
+from .inference import MASK_STRIDE, Mode, Reference, Result, compose, normalise, upsample
+from .onepass import mask_bias, squash
 from .photo import drawn_photo
 from .prompts import fill, templates
 from .random_weights import random_checkpoint, random_clip, spread, spread_clip
@@ -141,14 +142,27 @@ def stages(reference: Reference, result: Result, photo: Image.Image, chosen: Set
         "query_logits": result.query_logits.numpy(),
         "image_logits": result.image_logits.numpy(),
     }
-    for mode in ("split", "all", "image", "query"):
-        scores = fuse(result.query_logits, result.image_logits, background, seen, mode, chosen.weight)
+    for kind in ("split", "all", "image", "query"):
+        scores = fuse(result.query_logits, result.image_logits, background, seen, kind, chosen.weight)
         semantic = compose(scores, result.masks, result.resized.shape[:2], (photo.height, photo.width))
         semantic = calibrate(semantic, seen, chosen.gamma)
-        found[f"scores_{mode}"] = scores.numpy()
-        found[f"labels_{mode}"] = semantic.argmax(dim=0).numpy().astype(np.uint8)
-        if mode == chosen.ensembling:
+        found[f"scores_{kind}"] = scores.numpy()
+        found[f"labels_{kind}"] = semantic.argmax(dim=0).numpy().astype(np.uint8)
+        if kind == chosen.ensembling:
             found["semantic"] = semantic.numpy()
+    modes: dict[str, Mode] = {"fast": "fast", "onepass": "one-pass"}
+    for name, mode in modes.items():
+        other = reference.run(photo, list(CLASSES), chosen, mode, known=result)
+        found[f"scores_{name}"] = other.scores.numpy()
+        found[f"labels_{name}"] = other.labels.astype(np.uint8)
+        if mode == "fast":
+            found["cropped_fast"] = other.cropped.numpy().astype(np.uint8)
+        else:
+            found["embeddings_onepass"] = other.crop_embeddings.numpy()
+            inner = [side / MASK_STRIDE for side in result.resized.shape[:2]]
+            bias = mask_bias(result.segments.mask_logits[0], (inner[0], inner[1]), reference.clip.shape.grid)
+            found["mask_bias"] = bias.numpy()
+            found["squashed"] = squash(photo, reference.clip.shape.image_size).numpy()
     return found
 
 

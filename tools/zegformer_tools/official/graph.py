@@ -54,10 +54,10 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def weight(self, name: str, values: Any, axis: int | None = None) -> str:
-        """A constant; names are the checkpoint's where there is one."""
-        if name in self.weights:
-            raise ValueError(f"{self.name}: two weights are called {name}")
+        """A constant; names are the checkpoint's where there is one. Asked for again, the same is there once."""
         array = np.ascontiguousarray(np.asarray(values, dtype=np.float32))
+        if name in self.weights and not np.array_equal(self.weights[name].values, array):
+            raise ValueError(f"{self.name}: two weights are called {name}")
         self.weights[name] = Weight(array, axis)
         return name
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +16,18 @@ from torch.nn import functional as F
 from . import settings as published
 from .clip import Clip
 from .crops import binary_masks, boxes, masked_crops
-from .fusion import calibrate, fuse
+from .fusion import calibrate, fuse, probabilities
+from .onepass import encode_segments, mask_bias, squash
 from .prompts import class_embeddings
+from .pruning import worth_a_crop
 from .segmenter import Segmenter, Segments
 from .settings import Settings
 from .tokenizer import token_ids
+
+Mode = Literal["official", "fast", "one-pass"]
+"""official: every proposal is cropped; fast: those that matter; one-pass: none, CLIP sees the photo once."""
+
+MASK_STRIDE = 4
 
 
 def resized_size(width: int, height: int, short: int, long: int) -> tuple[int, int]:
@@ -56,8 +65,9 @@ class Result:
     segments: Segments
     masks: Tensor  # [Q, H, W] logits on the padded grid
     boxes: Tensor  # [Q, 4]
-    crops: Tensor  # [Q, 3, S, S]
-    crop_embeddings: Tensor  # [Q, D]
+    cropped: Tensor  # [Q] whether the image branch saw the proposal
+    crops: Tensor  # [K, 3, S, S] of the cropped ones; none in one pass
+    crop_embeddings: Tensor  # [Q, D]; zero where the image branch saw nothing
     query_text: Tensor  # [N, D]
     image_text: Tensor  # [N, D]
     query_logits: Tensor  # [Q, N]
@@ -98,27 +108,52 @@ class Reference:
         return torch.cat([self.clip.encode_image(part) for part in crops.split(self.batch)])
 
     @torch.inference_mode()
-    def run(self, photo: Image.Image, names: list[str], chosen: Settings) -> Result:
-        """The whole inference for the classes `names` under `chosen`."""
+    def run(
+        self,
+        photo: Image.Image,
+        names: list[str],
+        chosen: Settings,
+        mode: Mode = "official",
+        known: Result | None = None,
+    ) -> Result:
+        """The whole inference for the classes `names` under `chosen`.
+
+        `known` is an official result for the same photo, names and settings: what the modes share is taken from it.
+        A proposal that the image branch did not see keeps the scores of its query branch.
+        """
         resized = resize(photo, chosen.short, chosen.long)
         pixels = normalise(resized, published.PIXEL_MEAN, published.PIXEL_STD, published.STRIDE)
         clip_pixels = normalise(resized, published.CLIP_MEAN, published.CLIP_STD, published.STRIDE)
-        segments = self.segmenter(pixels[None])
+        segments = known.segments if known else self.segmenter(pixels[None])
         masks = upsample(segments.mask_logits[0], pixels.shape[1], pixels.shape[2])
         binary = binary_masks(masks)
-        crops = masked_crops(clip_pixels, binary, self.clip.shape.image_size)
-        crop_embeddings = self.encode_crops(crops)
-        query_text = self.text(names, chosen.query_templates)
-        image_text = self.text(names, chosen.image_templates)
+        query_text = known.query_text if known else self.text(names, chosen.query_templates)
+        image_text = known.image_text if known else self.text(names, chosen.image_templates)
         query_logits = self.segmenter.temperature * segments.embeddings[0] @ query_text.T
+        background = segments.background_logits[0]
+        side = self.clip.shape.image_size
+        inner = resized.shape[0] / MASK_STRIDE, resized.shape[1] / MASK_STRIDE
+        cropped = torch.ones(len(masks), dtype=torch.bool)
+        if mode == "one-pass":
+            crops = torch.zeros(0, 3, side, side)
+            bias = mask_bias(segments.mask_logits[0], inner, self.clip.shape.grid)
+            crop_embeddings = encode_segments(self.clip, squash(photo, side), bias)
+        else:
+            if mode == "fast":
+                cells = math.ceil(inner[0]), math.ceil(inner[1])
+                cropped = worth_a_crop(query_logits, background, segments.mask_logits[0], cells)
+            crops = known.crops[cropped] if known else masked_crops(clip_pixels, binary[cropped], side)
+            crop_embeddings = torch.zeros(len(masks), self.clip.shape.embedding)
+            crop_embeddings[cropped] = known.crop_embeddings[cropped] if known else self.encode_crops(crops)
         image_logits = self.clip.temperature * crop_embeddings @ image_text.T
         seen = torch.tensor([name in chosen.seen for name in names])
-        scores = fuse(query_logits, image_logits, segments.background_logits[0], seen, chosen.ensembling, chosen.weight)
+        scores = fuse(query_logits, image_logits, background, seen, chosen.ensembling, chosen.weight)
+        scores = torch.where(cropped[:, None], scores, probabilities(query_logits, background))
         semantic = compose(scores, masks, resized.shape[:2], (photo.height, photo.width))
         semantic = calibrate(semantic, seen, chosen.gamma)
         return Result(
-            resized, pixels, clip_pixels, segments, masks, boxes(binary), crops, crop_embeddings, query_text,
-            image_text, query_logits, image_logits, scores, semantic, semantic.argmax(dim=0).numpy(),
+            resized, pixels, clip_pixels, segments, masks, boxes(binary), cropped, crops, crop_embeddings,
+            query_text, image_text, query_logits, image_logits, scores, semantic, semantic.argmax(dim=0).numpy(),
         )  # fmt: skip
 
 

@@ -56,14 +56,17 @@ def halved(name: str, weight: Weight) -> np.ndarray:
     return half
 
 
-def store(graph: Graph, folder: Path, file: str, encoding: Encoding, limit: int = FILE_LIMIT) -> list[str]:
+def store(
+    graph: Graph, folder: Path, file: str, encoding: Encoding, limit: int = FILE_LIMIT, apart: bool = False
+) -> list[str]:
     """Writes the packed graph to `folder/file` and returns the names of all files written.
 
-    A graph beyond `limit` bytes keeps its weights in files beside it (ONNX external data), `file` numbered from 1.
+    A graph beyond `limit` bytes, or one that lends its weights (`apart`), keeps them in files beside it (ONNX external
+    data), `file` numbered from 1.
     """
     model = packed(graph, encoding)
     files = [file]
-    if model.ByteSize() > limit:
+    if apart or model.ByteSize() > limit:
         stem = Path(file).stem
         content = b""
         for tensor in model.graph.initializer:
@@ -82,6 +85,25 @@ def store(graph: Graph, folder: Path, file: str, encoding: Encoding, limit: int 
         (folder / files[-1]).write_bytes(content)
     (folder / file).write_bytes(model.SerializeToString())
     return files
+
+
+def store_beside(graph: Graph, folder: Path, file: str, encoding: Encoding, lender: str) -> list[str]:
+    """As `store`, but weights that the stored graph `lender` keeps in its side files are read from there."""
+    model = packed(graph, encoding)
+    lent = {t.name: t for t in onnx.load(folder / lender, load_external_data=False).graph.initializer}
+    content: dict[str, bytes] = {}
+    for tensor in model.graph.initializer:
+        place = {entry.key: entry.value for entry in lent[tensor.name].external_data} if tensor.name in lent else {}
+        if not place:
+            continue
+        location, start, length = place["location"], int(place["offset"]), int(place["length"])
+        if location not in content:
+            content[location] = (folder / location).read_bytes()
+        if content[location][start : start + length] != tensor.raw_data:
+            raise ValueError(f"weight {tensor.name} of {file} is not the one of {lender}")
+        _move(tensor, location, start, length)
+    (folder / file).write_bytes(model.SerializeToString())
+    return [file]
 
 
 def _move(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:

@@ -2,21 +2,29 @@
 //!
 //! New photo or resolution: all. New names: text, classify, compose. A moved slider: classify and compose.
 
-use std::collections::HashMap;
+mod graphs;
+mod image;
+mod options;
+mod watch;
+
 use std::rc::Rc;
 
-use async_trait::async_trait;
-use web_time::Instant;
-
-use crate::bundle::{Bundle, BundleError, Ensembling, Mode, Source};
+use crate::bundle::{Bundle, Ensembling, Mode, Source};
 use crate::classify::{ClassVectors, ClassifyOptions, SegmentScores, SegmentView, classify, dot};
 use crate::compose::{ComposeOptions, LabelMap, OTHER, compose};
-use crate::engine::{Engine, EngineChoice, EngineError, EngineInfo, EngineKind, Graph, Tensor, run_named, weights};
-use crate::photo::{Photo, PhotoError, Resized};
-use crate::segment::{Proposals, crops::masked_crops, position::sine};
-use crate::text::TextError;
+use crate::engine::{Engine, EngineChoice, EngineInfo, Graph, run_named};
+use crate::photo::{Photo, Resized};
+use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
 use crate::text::prompts::{Class, parse_classes};
+
+pub use graphs::Error;
+use graphs::in_graph;
+pub(crate) use graphs::load_graph;
+use image::{Looks, Task};
+pub use options::Options;
+use watch::Watch;
+pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are cropped and named in [`Mode::Lite`].
 const MOST_SEGMENTS: usize = 24;
@@ -31,7 +39,8 @@ pub struct Pipeline {
     info: EngineInfo,
     options: Options,
     segmenter: Option<Box<dyn Graph>>,
-    image: Option<Box<dyn Graph>>,
+    /// The image branch's graph with its file: the one for crops, or the one-pass graph.
+    image: Option<(String, Box<dyn Graph>)>,
     text: TextEncoder,
     photo: Option<Photo>,
     classes: Vec<Class>,
@@ -44,8 +53,7 @@ struct Kept {
     resized: Option<Resized>,
     proposals: Option<Proposals>,
     segments: Option<Vec<Shape>>,
-    /// `[K, D]`, one row for each of `segments`.
-    crops: Option<Tensor>,
+    looks: Looks,
     vectors: Option<ClassVectors>,
     distractors: Option<ClassVectors>,
 }
@@ -59,118 +67,6 @@ pub struct Shape {
     pub area: usize,
     /// First column, first row, one past the last column, one past the last row. All 0 where nothing is covered.
     pub bounds: [usize; 4],
-}
-
-/// What a user may change between runs. Starts from the bundle's own values.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// A name under the bundle's `pixels.resolutions`.
-    pub resolution: String,
-    pub mode: Mode,
-    pub ensembling: Ensembling,
-    /// Weight of the image branch, 0..1.
-    pub lambda: f32,
-    /// Subtracted from the scores of seen classes.
-    pub gamma: f32,
-    pub temperature: f32,
-    /// Least confidence (0..1) of a labelled pixel.
-    pub threshold: f32,
-    /// Whether distractor names compete silently.
-    pub distractors: bool,
-}
-
-impl Options {
-    fn of(bundle: &Bundle) -> Options {
-        Options {
-            resolution: bundle.pixels.default.clone(),
-            mode: bundle.mode,
-            ensembling: bundle.classify.ensembling,
-            lambda: bundle.classify.lambda,
-            gamma: bundle.classify.gamma,
-            temperature: bundle.classify.temperature,
-            threshold: bundle.other.as_ref().map_or(0.0, |other| other.threshold),
-            distractors: bundle.other.is_some(),
-        }
-    }
-
-    fn check(&self, bundle: &Bundle) -> Result<(), Error> {
-        if !bundle.pixels.resolutions.contains_key(&self.resolution) {
-            let known: Vec<&str> = bundle.pixels.resolutions.keys().map(String::as_str).collect();
-            return Err(Error::Option(format!(
-                "this model has no resolution \"{}\"; it has {}",
-                self.resolution,
-                known.join(", ")
-            )));
-        }
-        let unit = |name: &str, value: f32| {
-            if (0.0..=1.0).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::Option(format!("{name} must be between 0 and 1, not {value}")))
-        };
-        unit("lambda", self.lambda)?;
-        unit("threshold", self.threshold)?;
-        if !(self.gamma.is_finite() && self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err(Error::Option("gamma must be a number and temperature a positive one".to_string()));
-        }
-        Ok(())
-    }
-}
-
-/// The parts of a run that are reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    Segmenter,
-    Text,
-    Crops,
-    Classify,
-    Compose,
-}
-
-impl Stage {
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Segmenter => "segmenter",
-            Stage::Text => "text",
-            Stage::Crops => "crops",
-            Stage::Classify => "classify",
-            Stage::Compose => "compose",
-        }
-    }
-}
-
-/// What happens in a stage.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event {
-    Start(Stage),
-    Progress {
-        stage: Stage,
-        done: usize,
-        total: usize,
-    },
-    /// `cached`: the kept result was taken and nothing ran.
-    Done {
-        stage: Stage,
-        ms: f64,
-        cached: bool,
-    },
-}
-
-/// Hears of each step and may end the run.
-#[async_trait(?Send)]
-pub trait Observer {
-    /// Returns false to cancel.
-    async fn on(&mut self, event: Event) -> bool;
-}
-
-/// An observer that hears nothing and cancels nothing.
-pub struct Unobserved;
-
-#[async_trait(?Send)]
-impl Observer for Unobserved {
-    async fn on(&mut self, _event: Event) -> bool {
-        true
-    }
 }
 
 /// The outcome of a run.
@@ -201,30 +97,6 @@ pub struct Segment {
     /// The class with the best fused score; `None` where a distractor has a better one.
     pub class: Option<usize>,
     pub scores: SegmentScores,
-}
-
-/// What can go wrong on the way.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    #[error(transparent)]
-    Photo(#[from] PhotoError),
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    #[error(transparent)]
-    Text(#[from] TextError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error("{file}: {error}")]
-    Graph { file: String, error: EngineError },
-    #[error("{0}")]
-    Option(String),
-    #[error("choose a photo first")]
-    NoPhoto,
-    #[error("type at least one class name first, for example: cat, sofa, wall")]
-    NoClasses,
-    #[error("stopped")]
-    Cancelled,
 }
 
 impl Pipeline {
@@ -297,7 +169,6 @@ impl Pipeline {
         }
         if options.mode != self.options.mode {
             self.kept.segments = None;
-            self.kept.crops = None;
         }
         self.options = options;
         Ok(())
@@ -324,14 +195,13 @@ impl Pipeline {
         }
         watch.done().await?;
         let crops_wanted = self.options.ensembling != Ensembling::Query && self.options.lambda > 0.0;
-        watch.stage(Stage::Crops, self.kept.crops.is_some() || !crops_wanted).await?;
+        let task = self.image_task(crops_wanted)?;
+        watch.stage(Stage::Crops, self.kept.looks.suffice(&task)).await?;
         self.find_segments()?;
-        if crops_wanted && self.kept.crops.is_none() {
-            self.run_crops(&mut watch).await?;
-        }
+        self.look(&task, &mut watch).await?;
         watch.done().await?;
         watch.stage(Stage::Classify, false).await?;
-        let scores = self.classify(crops_wanted)?;
+        let scores = self.classify(&task)?;
         watch.done().await?;
         watch.stage(Stage::Compose, false).await?;
         let map = self.compose(&scores)?;
@@ -343,7 +213,7 @@ impl Pipeline {
         self.kept.resized = None;
         self.kept.proposals = None;
         self.kept.segments = None;
-        self.kept.crops = None;
+        self.kept.looks = Looks::default();
     }
 
     /// Whether graphs have to make room for each other.
@@ -352,12 +222,22 @@ impl Pipeline {
         bytes > LEAN_ABOVE_BYTES
     }
 
+    /// Frees the graphs that a large bundle has in memory, before another one is loaded.
+    fn make_room(&mut self) {
+        if self.lean() {
+            self.segmenter = None;
+            self.image = None;
+            self.text.free_graph();
+        }
+    }
+
     async fn run_segmenter(&mut self) -> Result<(), Error> {
         let pixels = &self.bundle.pixels;
         let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
         let resized = photo.resize(pixels.resolutions[&self.options.resolution]);
         let input = resized.normalise(pixels.mean, pixels.std, pixels.stride);
         if self.segmenter.is_none() {
+            self.make_room();
             let file = &self.bundle.segmenter.graph;
             self.segmenter = Some(load_graph(&self.engine, &self.bundle, &*self.source, file).await?);
         }
@@ -386,6 +266,7 @@ impl Pipeline {
     }
 
     async fn run_text(&mut self) -> Result<(), Error> {
+        self.make_room();
         let vectors = self.text.embed(&self.classes, &self.bundle, &*self.source, &self.engine).await?;
         let mut distractors = ClassVectors::default();
         if let Some(other) = &self.bundle.other {
@@ -421,7 +302,7 @@ impl Pipeline {
         let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
         let proposals = self.kept.proposals.as_ref().ok_or(Error::NoPhoto)?;
         let queries = match self.options.mode {
-            Mode::Official => (0..proposals.count()).collect(),
+            Mode::Official | Mode::Fast | Mode::OnePass => (0..proposals.count()).collect(),
             Mode::Lite => proposals.owners(MOST_SEGMENTS),
         };
         let segments = queries
@@ -432,65 +313,23 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn run_crops(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
-        let (Some(resized), Some(proposals), Some(segments)) =
-            (&self.kept.resized, &self.kept.proposals, &self.kept.segments)
-        else {
-            return Err(Error::NoPhoto);
-        };
-        let branch = &self.bundle.image;
-        let pixels = resized.normalise(branch.mean, branch.std, self.bundle.pixels.stride);
-        if self.image.is_none() {
-            self.image = Some(load_graph(&self.engine, &self.bundle, &*self.source, &branch.graph).await?);
-        }
-        let graph = self.image.as_deref_mut().ok_or(Error::NoPhoto)?;
-        let queries: Vec<usize> = segments.iter().map(|segment| segment.query).collect();
-        let mut rows = Vec::with_capacity(queries.len() * self.bundle.embedding);
-        for (at, batch) in queries.chunks(branch.batch).enumerate() {
-            watch.progress(at * branch.batch, queries.len()).await?;
-            let mut crops = masked_crops(proposals, batch, &pixels, branch.crop);
-            if self.info.kind == EngineKind::WebGpu {
-                // One batch size, so that shaders are compiled once.
-                crops = padded_batch(crops, branch.batch)?;
-            }
-            let [embeddings] = run_named(graph, &[("crops", &crops)], ["crop_embeddings"])
-                .await
-                .map_err(|error| in_graph(&branch.graph, error))?;
-            if embeddings.shape() != [crops.shape()[0], self.bundle.embedding] {
-                return Err(in_graph(
-                    &branch.graph,
-                    EngineError::Shape(format!("crop_embeddings came as {:?}", embeddings.shape())),
-                ));
-            }
-            rows.extend_from_slice(&embeddings.data()[..batch.len() * self.bundle.embedding]);
-        }
-        self.kept.crops = Some(Tensor::new([queries.len(), self.bundle.embedding], rows)?);
-        if self.lean() {
-            self.image = None;
-        }
-        Ok(())
-    }
-
     fn seen(&self) -> Vec<bool> {
         self.classes.iter().map(|class| self.bundle.classify.seen.iter().any(|name| class.has_name(name))).collect()
     }
 
-    fn classify(&self, crops_wanted: bool) -> Result<Vec<SegmentScores>, Error> {
+    fn classify(&self, task: &Task) -> Result<Vec<SegmentScores>, Error> {
         let (Some(proposals), Some(segments), Some(vectors), Some(distractors)) =
             (&self.kept.proposals, &self.kept.segments, &self.kept.vectors, &self.kept.distractors)
         else {
             return Err(Error::NoPhoto);
         };
-        let crops = self.kept.crops.as_ref().filter(|_| crops_wanted);
-        let width = self.bundle.embedding;
         let views: Vec<SegmentView> = segments
             .iter()
-            .enumerate()
-            .map(|(at, segment)| SegmentView {
+            .map(|segment| SegmentView {
                 query: segment.query,
                 embedding: proposals.embedding(segment.query),
                 background_logit: proposals.background_logits.data()[segment.query],
-                crop: crops.map(|crops| &crops.data()[at * width..(at + 1) * width]),
+                crop: self.kept.looks.of(segment.query, task),
             })
             .collect();
         let none = ClassVectors::default();
@@ -560,84 +399,4 @@ fn shape(query: usize, covers: &[bool], width: usize) -> Shape {
         shape.bounds = [0; 4];
     }
     shape
-}
-
-fn padded_batch(crops: Tensor, batch: usize) -> Result<Tensor, EngineError> {
-    let mut shape = crops.shape().to_vec();
-    let mut data = crops.into_data();
-    shape[0] = batch;
-    data.resize(shape.iter().product(), 0.0);
-    Tensor::new(shape, data)
-}
-
-/// Reads a graph and its side files, checks them, widens the weights and hands them to the engine.
-pub(crate) async fn load_graph(
-    engine: &Engine,
-    bundle: &Bundle,
-    source: &dyn Source,
-    file: &str,
-) -> Result<Box<dyn Graph>, Error> {
-    let bytes = bundle.read(source, file).await?;
-    let (model, sides) = weights::parse(&bytes).map_err(|error| in_graph(file, error))?;
-    drop(bytes);
-    let mut files = HashMap::new();
-    for side in sides {
-        let bytes = bundle.read(source, &side).await?;
-        files.insert(side, bytes);
-    }
-    let model = weights::widen(model, &files).map_err(|error| in_graph(file, error))?;
-    drop(files);
-    engine.load(model).map_err(|error| in_graph(file, error))
-}
-
-fn in_graph(file: &str, error: EngineError) -> Error {
-    match error {
-        EngineError::Cancelled => Error::Cancelled,
-        lost @ EngineError::DeviceLost(_) => Error::Engine(lost),
-        error => Error::Graph { file: file.to_string(), error },
-    }
-}
-
-/// Tells the observer of a stage and measures it.
-struct Watch<'a> {
-    observer: &'a mut dyn Observer,
-    stages: &'a mut Vec<(Stage, f64)>,
-    current: Option<(Stage, Instant, bool)>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(observer: &'a mut dyn Observer, stages: &'a mut Vec<(Stage, f64)>) -> Watch<'a> {
-        Watch { observer, stages, current: None }
-    }
-
-    async fn tell(&mut self, event: Event) -> Result<(), Error> {
-        if self.observer.on(event).await {
-            return Ok(());
-        }
-        Err(Error::Cancelled)
-    }
-
-    async fn stage(&mut self, stage: Stage, cached: bool) -> Result<(), Error> {
-        if !cached {
-            self.tell(Event::Start(stage)).await?;
-        }
-        self.current = Some((stage, Instant::now(), cached));
-        Ok(())
-    }
-
-    async fn progress(&mut self, done: usize, total: usize) -> Result<(), Error> {
-        match self.current {
-            Some((stage, ..)) => self.tell(Event::Progress { stage, done, total }).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn done(&mut self) -> Result<(), Error> {
-        let Some((stage, start, cached)) = self.current.take() else {
-            return Ok(());
-        };
-        let ms = if cached { 0.0 } else { start.elapsed().as_secs_f64() * 1e3 };
-        self.stages.push((stage, ms));
-        self.tell(Event::Done { stage, ms, cached }).await
-    }
 }

@@ -1,0 +1,64 @@
+//! What a user may change between runs.
+
+use super::Error;
+use super::image::no_one_pass;
+use crate::bundle::{Bundle, Ensembling, Mode};
+
+/// What a user may change between runs. Starts from the bundle's own values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// A name under the bundle's `pixels.resolutions`.
+    pub resolution: String,
+    pub mode: Mode,
+    pub ensembling: Ensembling,
+    /// Weight of the image branch, 0..1.
+    pub lambda: f32,
+    /// Subtracted from the scores of seen classes.
+    pub gamma: f32,
+    pub temperature: f32,
+    /// Least confidence (0..1) of a labelled pixel.
+    pub threshold: f32,
+    /// Whether distractor names compete silently.
+    pub distractors: bool,
+}
+
+impl Options {
+    pub(super) fn of(bundle: &Bundle) -> Options {
+        Options {
+            resolution: bundle.pixels.default.clone(),
+            mode: bundle.mode,
+            ensembling: bundle.classify.ensembling,
+            lambda: bundle.classify.lambda,
+            gamma: bundle.classify.gamma,
+            temperature: bundle.classify.temperature,
+            threshold: bundle.other.as_ref().map_or(0.0, |other| other.threshold),
+            distractors: bundle.other.is_some(),
+        }
+    }
+
+    pub(super) fn check(&self, bundle: &Bundle) -> Result<(), Error> {
+        if !bundle.pixels.resolutions.contains_key(&self.resolution) {
+            let known: Vec<&str> = bundle.pixels.resolutions.keys().map(String::as_str).collect();
+            return Err(Error::Option(format!(
+                "this model has no resolution \"{}\"; it has {}",
+                self.resolution,
+                known.join(", ")
+            )));
+        }
+        if !bundle.modes().contains(&self.mode) {
+            return Err(no_one_pass());
+        }
+        let unit = |name: &str, value: f32| {
+            if (0.0..=1.0).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::Option(format!("{name} must be between 0 and 1, not {value}")))
+        };
+        unit("lambda", self.lambda)?;
+        unit("threshold", self.threshold)?;
+        if !(self.gamma.is_finite() && self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err(Error::Option("gamma must be a number and temperature a positive one".to_string()));
+        }
+        Ok(())
+    }
+}

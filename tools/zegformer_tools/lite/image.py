@@ -75,7 +75,7 @@ def collect(data: Path, cache: Path) -> None:
                 mask = labels == value
                 if mask.sum() >= LEAST_PIXELS:
                     add(masked_crop(pixels, mask), kind, names[kind][value], photo.held_out)
-            if kind == "ccp":
+            if kind == "ccp" and labels.any():
                 add(masked_crop(pixels, labels != 0), kind, "person", photo.held_out)
         print(kind, len(rows), flush=True)
     flush()

@@ -23,8 +23,12 @@ from .names import TextSpace, imagenet_names, vocabulary
 
 BATCH = 16
 RATE = 1e-3
+DECODER_PART = 0.35
+"""Of the rate, for the transformer: at more its queries end up saying all the same."""
+CLIP = 1.0
+"""Largest norm of the gradient."""
 DECAY = 0.02
-WARM_UP = 100
+WARM_UP = 200
 FLAT = 0.4
 """Part of the steps before the rate goes down."""
 SHARES = {"voc": 0.34, "coco": 0.2, "ccp": 0.1, "bsds": 0.12, COMPOSITE: 0.14, "caltech101": 0.07, "grocery": 0.03}
@@ -148,12 +152,27 @@ class Options:
 def settings(options: Options) -> dict[str, Any]:
     """All that a run depends on, to be kept beside its weights."""
     constants = {
-        "batch": BATCH, "rate": RATE, "decay": DECAY, "flat": FLAT, "warm_up": WARM_UP, "average": EMA,
-        "shares": SHARES, "rarity": RARITY, "points": losses.POINTS, "early_layers": losses.EARLY_LAYERS,
-        "no_object": losses.NO_OBJECT, "distillation": losses.DISTILLATION, "whole": losses.WHOLE,
-        "negatives": losses.NEGATIVES, "near": losses.NEAR, "crops": CROPS, "composites": COMPOSITES,
+        "batch": BATCH,
+        "rate": RATE,
+        "decoder_part": DECODER_PART,
+        "clip": CLIP,
+        "decay": DECAY,
+        "flat": FLAT,
+        "warm_up": WARM_UP,
+        "average": EMA,
+        "shares": SHARES,
+        "rarity": RARITY,
+        "points": losses.POINTS,
+        "early_layers": losses.EARLY_LAYERS,
+        "no_object": losses.NO_OBJECT,
+        "distillation": losses.DISTILLATION,
+        "whole": losses.WHOLE,
+        "negatives": losses.NEGATIVES,
+        "near": losses.NEAR,
+        "crops": CROPS,
+        "composites": COMPOSITES,
         "queries": QUERIES,
-    }  # fmt: skip
+    }
     return {"steps": options.steps, "seed": options.seed, "withheld": sorted(options.withhold), **constants}
 
 
@@ -163,6 +182,16 @@ def rate_at(step: int, steps: int) -> float:
     return RATE * min(1.0, (step + 1) / WARM_UP, max(left, 0.01))
 
 
+def groups(model: Segmenter) -> list[dict[str, Any]]:
+    """The parameters with their parts of the rate."""
+    careful = ("layers.", "content", "place", "start.", "mask1.", "mask2.", "mask3.")
+    named = list(model.named_parameters())
+    return [
+        {"params": [p for n, p in named if n.startswith(careful)], "part": DECODER_PART},
+        {"params": [p for n, p in named if not n.startswith(careful)], "part": 1.0},
+    ]
+
+
 def run(data: Path, cache: Path, name: str, options: Options) -> None:
     """Trains for so many steps in all, from the checkpoint if there is one; keeps the averaged weights."""
     torch.manual_seed(options.seed)
@@ -170,7 +199,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     names: list[str] = json.loads((cache / "names.json").read_text())
     withheld = {names.index(n) for n in options.withhold if n in names}
     model = fresh(space)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    optimiser = torch.optim.AdamW(groups(model), lr=RATE, weight_decay=DECAY, fused=True)
     file = cache / f"{name}.pt"
     step = 0
     average: dict[str, Tensor] = {}
@@ -192,21 +221,22 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     recent: list[dict[str, float]] = []
     while step < options.steps:
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, options.steps)
+            group["lr"] = group["part"] * rate_at(step, options.steps)
         features, truth = crops.batch(BATCH)
         with torch.autocast("cpu", torch.bfloat16):
             found = model(features)
         loss, report = teacher(found, truth)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimiser.step()
         step += 1
         keep = min(EMA, (1 + step) / (10 + step))
         with torch.no_grad():
             for key, value in model.state_dict().items():
                 average[key].lerp_(value, 1 - keep)
-        recent.append(report)
+        # Queries that all say the same cannot be told apart again: 0 here means a run to be given up.
+        recent.append({**report, "spread": found.mask_vectors[-1].detach().std(1).mean().item()})
         if step % 50 == 0:
             means = {k: round(float(np.mean([r[k] for r in recent])), 3) for k in recent[0]}
             print(f"step {step} {time.time() - begun:.0f} s {step * BATCH} crops", means, flush=True)

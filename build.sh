@@ -242,6 +242,14 @@ bench() {
     node tests/browser/bench.mjs "$@"
 }
 
+fullsize() {
+    [ $# -gt 0 ] || fail "fullsize: give the folder of a bundle, e.g. models/zegformer-r101"
+    build
+    need_node
+    need chromium chromium
+    node tests/browser/fullsize.mjs "$@"
+}
+
 parity() {
     need_rust
     need_wonnx
@@ -256,6 +264,7 @@ usage() {
 ./build.sh test         every check; with PYTHON_TOOLS=1 those of tools/ too
 ./build.sh parity       the official algorithm against its reference, stage by stage
 ./build.sh bench        engines side by side in one browser session; writes bench.json
+./build.sh fullsize DIR a large bundle in the browser: bytes, memory, time of each stage, how soon a stop works
 USAGE
 }
 
@@ -265,6 +274,7 @@ case "${1:-help}" in
     test) run_tests ;;
     parity) parity ;;
     bench) shift && bench "$@" ;;
+    fullsize) shift && fullsize "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2 && exit 2 ;;
 esac

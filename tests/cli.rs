@@ -99,6 +99,32 @@ fn a_folder_that_is_no_model_is_named() {
 }
 
 #[test]
+fn a_model_is_checked_up_to_its_largest_buffers() {
+    let output = zegformer(&["bundle", "check", MODEL]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for graph in ["segmenter.onnx", "image.onnx", "image.onepass.onnx", "text.onnx"] {
+        assert!(text.contains(&format!("{graph} ")), "{graph}: {text}");
+    }
+    assert!(text.contains("largest bindings on a GPU"), "{text}");
+}
+
+#[test]
+fn every_mode_labels_and_one_that_the_model_lacks_is_refused() {
+    let out = folder("modes");
+    let name = out.to_str().unwrap();
+    for mode in ["official", "fast", "one-pass", "lite"] {
+        let line = ["segment", PHOTO, "--classes", "cat, tree", "--model", MODEL, "--out", name, "--mode", mode];
+        let output = zegformer(&line);
+        assert_eq!(output.status.code(), Some(0), "{mode}: {}", said(&output));
+    }
+    let line = ["segment", PHOTO, "--classes", "cat", "--model", "models/zegformer-lite", "--out", name];
+    let output = zegformer(&[&line[..], &["--mode", "one-pass"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("one-pass"), "{}", said(&output));
+}
+
+#[test]
 fn a_photo_becomes_three_files() {
     let out = folder("three_files");
     let output = zegformer(&[

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::bundle::{Bundle, BundleError, Source};
-use crate::engine::{Engine, EngineError, Graph, weights};
+use crate::engine::{Engine, EngineError, Graph, ModelProto, weights};
 use crate::photo::PhotoError;
 use crate::text::TextError;
 
@@ -38,6 +38,12 @@ pub(crate) async fn load_graph(
     source: &dyn Source,
     file: &str,
 ) -> Result<Box<dyn Graph>, Error> {
+    let model = read_graph(bundle, source, file).await?;
+    engine.load(model).map_err(|error| in_graph(file, error))
+}
+
+/// The same without an engine.
+pub async fn read_graph(bundle: &Bundle, source: &dyn Source, file: &str) -> Result<ModelProto, Error> {
     let bytes = bundle.read(source, file).await?;
     let (model, sides) = weights::parse(&bytes).map_err(|error| in_graph(file, error))?;
     drop(bytes);
@@ -46,9 +52,7 @@ pub(crate) async fn load_graph(
         let bytes = bundle.read(source, &side).await?;
         files.insert(side, bytes);
     }
-    let model = weights::widen(model, &files).map_err(|error| in_graph(file, error))?;
-    drop(files);
-    engine.load(model).map_err(|error| in_graph(file, error))
+    weights::widen(model, &files).map_err(|error| in_graph(file, error))
 }
 
 pub(super) fn in_graph(file: &str, error: EngineError) -> Error {

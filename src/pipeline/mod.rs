@@ -5,6 +5,7 @@
 mod graphs;
 mod image;
 mod options;
+mod shapes;
 mod watch;
 
 use std::rc::Rc;
@@ -18,11 +19,12 @@ use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
 use crate::text::prompts::{Class, parse_classes};
 
-pub use graphs::Error;
 use graphs::in_graph;
 pub(crate) use graphs::load_graph;
+pub use graphs::{Error, read_graph};
 use image::{Looks, Task};
 pub use options::Options;
+pub use shapes::largest_inputs;
 use watch::Watch;
 pub use watch::{Event, Observer, Stage, Unobserved};
 

@@ -11,7 +11,7 @@ use super::tokenizer::Tokenizer;
 use super::vocabulary::{Branch, Vocabulary, WordVectors};
 
 /// Prompts encoded in one run of the text graph.
-const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 /// On a GPU the number of tokens is rounded up to this, so that few shapes have to be compiled.
 const GPU_STEP: usize = 8;
 

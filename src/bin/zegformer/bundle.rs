@@ -6,7 +6,8 @@ use std::rc::Rc;
 use clap::{Args, Subcommand};
 use zegformer::bundle::{Bundle, Ensembling, Mode};
 use zegformer::engine::EngineChoice;
-use zegformer::pipeline::{Pipeline, Unobserved};
+use zegformer::engine::webgpu::{BINDING_BYTES, largest_binding};
+use zegformer::pipeline::{Pipeline, Unobserved, largest_inputs, read_graph};
 use zegformer::report::png;
 
 use super::Failure;
@@ -46,6 +47,8 @@ async fn check(folder: Folder) -> Result<(), Failure> {
         return Err(Failure::Failed(format!("{} is not whole", folder.path().display())));
     }
     let place = folder.path().display().to_string();
+    let fits = check_bindings(&bundle, &folder).await.map_err(|error| Failure::Failed(format!("{place}: {error}")))?;
+    println!("{fits}");
     let steps = run_once(bundle, folder).await.map_err(|error| Failure::Failed(format!("{place}: {error}")))?;
     println!("the graphs load and run: {steps}");
     Ok(())
@@ -69,6 +72,21 @@ async fn check_files(bundle: &Bundle, folder: &Folder) -> bool {
     let total: u64 = bundle.files.values().map(|entry| entry.bytes).sum();
     println!("{:width$}  {total:>11}  bytes in {} files", "total", bundle.files.len());
     fine
+}
+
+/// The most that one binding of each graph holds on a GPU, at the largest sizes; an error beyond what every GPU can do.
+async fn check_bindings(bundle: &Bundle, folder: &Folder) -> Result<String, Box<dyn std::error::Error>> {
+    let mut parts = Vec::new();
+    for (file, inputs) in largest_inputs(bundle) {
+        let model = read_graph(bundle, folder, file).await?;
+        let (value, bytes) = largest_binding(&model, &inputs).map_err(|error| format!("{file}: {error}"))?;
+        let mib = bytes as f64 / f64::from(1 << 20);
+        if bytes > BINDING_BYTES {
+            return Err(format!("{file}: value \"{value}\" needs {mib:.0} MiB, some GPUs bind 128 MiB only").into());
+        }
+        parts.push(format!("{file} {mib:.0} MiB"));
+    }
+    Ok(format!("largest bindings on a GPU, of 128 MiB: {}", parts.join(", ")))
 }
 
 /// Segments a gray photo, so that all graphs load and their inputs and outputs are seen to fit.

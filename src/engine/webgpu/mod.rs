@@ -37,7 +37,16 @@ const HEAVY_BYTES: usize = 4096;
 /// Integers up to here are exact in f32.
 const EXACT: f32 = 16_777_216.0;
 
+/// What one binding holds wherever WebGPU runs (the default of maxStorageBufferBindingSize), in bytes.
+pub const BINDING_BYTES: u64 = 128 << 20;
+
 type Shapes = Vec<(String, Vec<usize>)>;
+
+/// The largest binding of a run of `model` (f32 weights) on a graphics card, for inputs of the given shapes: the name of
+/// its value, and its bytes. Needs no device.
+pub fn largest_binding(model: &ModelProto, inputs: &[(String, Vec<usize>)]) -> Result<(String, u64), EngineError> {
+    plan::largest(model, &check::check(model)?, inputs, device::Tuning { software: false })
+}
 
 /// A graph on a GPU. Compiled for each new set of input shapes; weights are uploaded once.
 pub struct WebGpuGraph {

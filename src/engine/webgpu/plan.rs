@@ -150,6 +150,35 @@ pub fn plan(
     tuning: Tuning,
     limits: Limits,
 ) -> Result<Plan, EngineError> {
+    let (planner, outputs) = prepare(model, checked, inputs, tuning)?;
+    limits.check(&planner)?;
+    assemble::assemble(model, planner, inputs, &outputs)
+}
+
+/// The largest buffer of a run for inputs of the given shapes: its value's name and its bytes.
+pub fn largest(
+    model: &ModelProto,
+    checked: &Checked,
+    inputs: &[(String, Vec<usize>)],
+    tuning: Tuning,
+) -> Result<(String, u64), EngineError> {
+    let (planner, _) = prepare(model, checked, inputs, tuning)?;
+    let sizes = planner.buffers.names.into_iter().zip(planner.buffers.shapes.iter().map(|shape| bytes(shape)));
+    Ok(sizes.max_by_key(|&(_, bytes)| bytes).unwrap_or_default())
+}
+
+/// Bytes of a buffer of f32.
+fn bytes(shape: &[usize]) -> u64 {
+    element_count(shape).map_or(u64::MAX, |count| count as u64 * 4)
+}
+
+/// Every value with its shape, and the steps, fused.
+fn prepare(
+    model: &ModelProto,
+    checked: &Checked,
+    inputs: &[(String, Vec<usize>)],
+    tuning: Tuning,
+) -> Result<(Planner, Vec<View>), EngineError> {
     let graph = model.get_graph();
     let mut planner = Planner {
         values: HashMap::new(),
@@ -192,8 +221,7 @@ pub fn plan(
     let outputs = planner.outputs(graph.get_output().iter().map(|output| output.get_name()))?;
     let kept: Vec<usize> = outputs.iter().map(|output| output.buffer).collect();
     fuse::fuse(&mut planner.steps, &kept);
-    limits.check(&planner)?;
-    assemble::assemble(model, planner, inputs, &outputs)
+    Ok((planner, outputs))
 }
 
 /// What one binding can hold on the device.
@@ -205,7 +233,7 @@ pub struct Limits {
 impl Limits {
     fn check(self, planner: &Planner) -> Result<(), EngineError> {
         for (name, shape) in planner.buffers.names.iter().zip(&planner.buffers.shapes) {
-            let bytes = element_count(shape).map_or(u64::MAX, |count| count as u64 * 4);
+            let bytes = bytes(shape);
             if bytes > self.binding_bytes.min(u64::from(u32::MAX)) {
                 let limit = self.binding_bytes >> 20;
                 return Err(EngineError::GpuOutOfMemory(format!(

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from zegformer_tools.official.__main__ import main
 from zegformer_tools.official.check import session, text_inputs
+from zegformer_tools.official.cost import costs
 from zegformer_tools.official.crops import binary_masks, masked_crops
 from zegformer_tools.official.export import Order, export
 from zegformer_tools.official.fusion import calibrate, fuse
@@ -121,6 +122,17 @@ def text_rows(bundle: Path, found: dict[str, Any], patterns: list[str]) -> torch
         return torch.from_numpy(graph.run(["text_embeddings"], inputs)[0])
 
     return class_embeddings(CLASSES, patterns, encode)
+
+
+def test_the_cost_of_a_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = costs(bundle, 131, 90)
+    parts = ["segmenter, 96 x 64", "image branch, one crop", "text branch, one prompt of 16 tokens",
+             "image branch, one pass with 12 masks"]  # fmt: skip
+    assert list(found) == parts
+    # Both of CLIP's graphs see 16 patches and a token; the one pass has 12 tokens more.
+    assert 1 < found[parts[3]] / found[parts[1]] < 4
+    assert main(["cost", str(bundle), "--size", "131", "90"]) == 0
+    assert "GMAC" in capsys.readouterr().out
 
 
 def test_golden_files_are_what_the_code_writes() -> None:

@@ -1,4 +1,4 @@
-"""python -m zegformer_tools.official export | segment | compare | golden | tokens | random"""
+"""python -m zegformer_tools.official export | segment | compare | cost | golden | tokens | random"""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from . import checkpoint as checkpoints
 from . import settings as published
 from .agreement import compare, opened
 from .check import drawn_crops
+from .cost import costs
 from .export import VOCABULARIES, Order, export
 from .golden import write_golden, write_token_golden
 from .inference import Mode, Reference, normalise
@@ -71,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     beside.add_argument("--short", type=int, help="short side in pixels, to save time; the dataset's by default")
     beside.add_argument("--modes", nargs="+", choices=("fast", "one-pass"), default=["fast", "one-pass"])
     beside.set_defaults(run=_compare)
+
+    cost = commands.add_parser("cost", help="the multiplications of a bundle's graphs for a photo of some size")
+    cost.add_argument("bundle", type=Path)
+    cost.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
+    cost.set_defaults(run=_cost)
 
     gold = commands.add_parser("golden", help="a tiny bundle with every stage's tensors, for parity tests")
     gold.add_argument("--out", type=Path, required=True)
@@ -158,6 +164,12 @@ def _compare(options: argparse.Namespace) -> None:
     if options.short:
         chosen = replace(chosen, short=options.short, long=4 * options.short)
     compare(reference, options.photos, _typed(options.classes), chosen, options.modes)
+
+
+def _cost(options: argparse.Namespace) -> None:
+    for part, billions in costs(options.bundle, *options.size).items():
+        # Two operations each; 1 TFLOP/s makes 500 of them a second.
+        print(f"{part:<44} {billions:9.2f} GMAC {billions * 2:9.1f} ms at 1 TFLOP/s")
 
 
 def _typed(classes: str) -> list[str]:

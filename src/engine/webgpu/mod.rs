@@ -58,6 +58,16 @@ pub struct WebGpuGraph {
     sessions: Vec<(Shapes, Compiled)>,
 }
 
+impl Drop for WebGpuGraph {
+    /// A large model's next graph needs the room now, not when the browser's garbage collector comes by.
+    fn drop(&mut self) {
+        self.sessions.clear();
+        for buffer in self.weights.borrow().values() {
+            buffer.destroy();
+        }
+    }
+}
+
 struct Compiled {
     session: Session,
     outputs: Vec<(String, Vec<usize>)>,

@@ -88,6 +88,25 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         await zeg.close();
     });
 
+    test('the address chooses a mode, the list another, and crops that are there stay', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall&mode=fast');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        await page.click('#settings-box summary');
+        const list = page.locator('select[name=mode]');
+        assert.equal(await list.inputValue(), 'fast');
+        // The default model has no one-pass graph.
+        assert.deepEqual(await list.locator('option').evaluateAll((all) => all.map((option) => /** @type {HTMLOptionElement} */ (option).value)), ['official', 'fast', 'lite']);
+        const { total } = (await zeg.stages()).findLast((event) => event.state === 'progress') ?? {};
+        await zeg.forgetStages();
+        await list.selectOption('official');
+        await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.results.length === 2);
+        const more = (await zeg.stages()).findLast((event) => event.state === 'progress');
+        const queries = await page.evaluate(() => /** @type {any} */ (globalThis).seen.results[1].segments.length);
+        assert.equal((total ?? 0) + (more?.total ?? 0), queries, 'crops were made twice, or not at all');
+        await zeg.close();
+    });
+
     test('an example photo brings its names and runs', async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu');
         await zeg.state('ready');

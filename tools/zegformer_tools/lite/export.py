@@ -22,7 +22,7 @@ from .train import fresh, text_space
 
 CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
-LAMBDA = 0.3
+LAMBDA = 0.15
 THRESHOLD = 0.1
 BACKGROUND_OFFSET = -4.0
 """Added to the background's logit: training has far more queries without a segment than the owners of pixels are."""

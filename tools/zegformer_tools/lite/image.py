@@ -19,7 +19,7 @@ from .model import TEMPERATURE
 from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names
 from .train import text_space
 
-SIDE = 128
+SIDE = 160
 HIDDEN = 256
 SHARPNESS = 1.5
 """ImageNet's logits are multiplied by this: the classifier was trained with smoothed labels and is too timid."""

@@ -263,7 +263,7 @@ usage() {
 ./build.sh build        build the page into dist/: static files for any host and folder
 ./build.sh test         every check; with PYTHON_TOOLS=1 those of tools/ too
 ./build.sh parity       the official algorithm against its reference, stage by stage
-./build.sh bench        engines side by side in one browser session; writes bench.json
+./build.sh bench        our engines and onnxruntime-web side by side in one browser session; writes bench.json
 ./build.sh fullsize DIR a large bundle in the browser: bytes, memory, time of each stage, how soon a stop works
 USAGE
 }

@@ -3,10 +3,20 @@
 use std::collections::HashMap;
 
 use js_sys::{Array, Float32Array, Object, Reflect};
+use protobuf::Message;
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, EngineChoice, Graph, Tensor, weights};
+use crate::engine::{Engine, EngineChoice, EngineError, Graph, Tensor, weights};
 use crate::pipeline::Error;
+
+/// The same model with f32 weights: what our engines make of it before they load it. For other runtimes, which may unpack
+/// f16 and int8 anew in each run.
+#[wasm_bindgen(js_name = widenWeights)]
+pub fn widen_weights(bytes: &[u8]) -> Result<Vec<u8>, JsError> {
+    let (model, _) = weights::parse(bytes)?;
+    let model = weights::widen(model, &HashMap::new())?;
+    Ok(model.write_to_bytes().map_err(|error| EngineError::Parse(error.to_string()))?)
+}
 
 /// An ONNX graph on an engine.
 #[wasm_bindgen]
@@ -41,7 +51,7 @@ impl OnnxGraph {
         let tensors = tensors
             .into_iter()
             .map(|(name, shape, data)| Ok((name, Tensor::new(shape, data)?)))
-            .collect::<Result<Vec<_>, crate::engine::EngineError>>()?;
+            .collect::<Result<Vec<_>, EngineError>>()?;
         let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let outputs = Array::new();
         for (name, tensor) in self.graph.run(&views).await? {

@@ -14,7 +14,7 @@ use crate::bundle::{Bundle, BundleError, Ensembling, Mode, Source};
 use crate::engine::EngineChoice;
 use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
 use crate::report;
-pub use graph::OnnxGraph;
+pub use graph::{OnnxGraph, widen_weights};
 
 /// A model, a photo, names, and the last result.
 #[wasm_bindgen]

@@ -1,109 +1,89 @@
 /**
- * Times the page on each engine in one browser: cold start, then warm medians of each stage.
+ * Times our engines and onnxruntime-web side by side in one browser, on the same models and inputs, and the page itself:
+ * cold start, then warm medians.
  *
- *     node tests/browser/bench.mjs [--runs N] [--out FILE] [--gpu]
+ *     node tests/browser/bench.mjs [--runs N] [--out FILE] [--gpu] [--only ROW]...
  *
- * Writes a list of {row, engine, cold_ms, warm_ms, runs}. Without --gpu, WebGPU runs on Chromium's software adapter, whose
- * figures say nothing of a graphics card's speed.
+ * Writes a list of {row, engine, cold_ms, warm_ms, runs, error?}. `--only` takes the rows whose names contain ROW; `page` are
+ * the timings of the page. Without --gpu, WebGPU runs on Chromium's software adapter, whose figures say nothing of a graphics
+ * card's speed.
  */
 
 import { writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { PHOTO, start } from './harness.mjs';
+import { PATIENCE_MS, start } from './harness.mjs';
+import { graphRows } from './bench/graphs.mjs';
+import { operatorRows } from './bench/operators.mjs';
+import { print } from './bench/report.mjs';
+import { timePage } from './bench/stages.mjs';
+import { openEngines, timeRow } from './bench/timing.mjs';
+
+/** @import { Row } from './bench/operators.mjs' */
+/** @import { Result } from './bench/report.mjs' */
+
+/** @param {string} path from the repository's root */
+const inRepository = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 const { values: given } = parseArgs({
     options: {
         runs: { type: 'string', default: '5' },
-        out: { type: 'string', default: fileURLToPath(new URL('../../bench.json', import.meta.url)) },
+        out: { type: 'string', default: inRepository('bench.json') },
         gpu: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true, default: [] },
     },
 });
 const RUNS = Number(given.runs);
-const OTHER_PHOTO = fileURLToPath(new URL('../../www/examples/coffee.jpg', import.meta.url));
-const STAGES = ['segmenter', 'text', 'crops', 'classify', 'compose'];
+if (!(Number.isInteger(RUNS) && RUNS > 0)) throw new Error(`--runs takes a whole number from 1, not ${given.runs}`);
 
-/** @param {number[]} values */
-function median(values) {
-    const sorted = [...values].sort((a, b) => a - b);
-    const middle = sorted.length >> 1;
-    return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+/** @param {string} row */
+const wanted = (row) => given.only.length === 0 || given.only.some((part) => row.includes(part));
+
+const mounts = { 'bench/': inRepository('tests/browser/bench/'), 'ort/': inRepository('node_modules/onnxruntime-web/dist/') };
+const browser = await start({ webgpu: !given.gpu, gpu: given.gpu, serving: { isolated: true, mounts } });
+
+/** @param {Row[]} rows */
+function serveRows(rows) {
+    browser.server.intercept = (path) => {
+        if (path === 'rows/') return { type: 'text/html', body: Buffer.from('<!doctype html><title>rows</title>') };
+        const [, at, name] = path.match(/^rows\/(\d+)\/(.+)$/) ?? [];
+        const row = rows[Number(at)];
+        const data = row?.inputs.find((input) => input.name === name)?.data;
+        const body = name === 'model.onnx' ? row?.model : data && new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        return body && { body };
+    };
 }
 
-/** @typedef {{ms: number, wall: number, stages: Record<string, number>}} Run */
-
-/**
- * Runs once and gives the stages' milliseconds.
- *
- * @param {import('playwright-core').Page} page
- * @param {() => Promise<unknown>} act
- * @returns {Promise<Run>}
- */
-async function once(page, act) {
-    const before = await page.evaluate(() => /** @type {any} */ (globalThis).seen.results.length);
-    const from = performance.now();
-    await act();
-    await page.waitForFunction((count) => /** @type {any} */ (globalThis).seen.results.length > count
-        || document.getElementById('status')?.dataset.state === 'error', before);
-    const status = page.locator('#status');
-    if (await status.getAttribute('data-state') === 'error') throw new Error(await status.innerText());
-    const wall = performance.now() - from;
-    const { ms, stages } = await page.evaluate(() => {
-        const result = /** @type {any} */ (globalThis).seen.results.at(-1);
-        return { ms: result.ms, stages: result.stages };
+/** @returns {Promise<Result[]>} */
+async function timeRows() {
+    const page = await browser.browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    serveRows([]);
+    await page.goto(`${browser.server.url}rows/`);
+    const rows = [...operatorRows(), ...await graphRows(page, inRepository('models/zegformer-lite'))].filter(({ row }) => wanted(row));
+    if (rows.length === 0) return [];
+    serveRows(rows);
+    await page.evaluate(async () => {
+        Object.assign(globalThis, { bench: await import(new URL('../bench/page.mjs', location.href).href) });
     });
-    return { ms, wall, stages };
+    const absent = await openEngines(page);
+    const results = [];
+    for (const [at, row] of rows.entries()) results.push(...await timeRow(page, row, at, { runs: RUNS, absent }));
+    await page.close();
+    browser.server.intercept = () => undefined;
+    return results;
 }
 
-const browser = await start(given.gpu ? { gpu: true } : { webgpu: true });
-/** @type {{row: string, engine: string, cold_ms: number, warm_ms: number, runs: number}[]} */
-const rows = [];
+/** @type {Result[]} */
+const results = [];
 try {
-    for (const engine of ['cpu', 'webgpu']) {
-        // A context of its own has an empty cache.
-        const context = await browser.browser.newContext();
-        const opened = performance.now();
-        const { page, ...zeg } = await browser.open(`?engine=${engine}&classes=${encodeURIComponent('cat, sofa | couch, wall')}`, { context });
-        await zeg.state('ready');
-        const found = await page.locator('#status').getAttribute('data-engine');
-        if (found !== engine) {
-            console.error(`${engine}: not available here`);
-            await context.close();
-            continue;
-        }
-        const cold = await once(page, () => page.setInputFiles('#file', PHOTO));
-        const firstOverlay = performance.now() - opened;
-        const bytes = [...browser.server.sent.values()].reduce((sum, size) => sum + size, 0);
-        browser.server.sent.clear();
-        /** @type {Run[]} */
-        const photos = [];
-        /** @type {Run[]} */
-        const names = [];
-        for (let run = 0; run < RUNS; run++) {
-            photos.push(await once(page, () => page.setInputFiles('#file', run % 2 === 0 ? OTHER_PHOTO : PHOTO)));
-        }
-        for (let run = 0; run < RUNS; run++) {
-            names.push(await once(page, () => page.fill('#classes', `striped thing number ${run},`)));
-        }
-        /** @param {string} row @param {number} coldMs @param {number[]} warm */
-        const add = (row, coldMs, warm) => rows.push({ row, engine, cold_ms: Math.round(coldMs), warm_ms: Math.round(median(warm) * 10) / 10, runs: RUNS });
-        add('page to the first overlay', firstOverlay, photos.map(({ wall }) => wall));
-        add('another photo', cold.ms, photos.map(({ ms }) => ms));
-        add('another name', names[0].ms, names.slice(1).concat(names.length > 1 ? [] : names).map(({ ms }) => ms));
-        for (const stage of STAGES) {
-            const runs = stage === 'text' ? names : photos;
-            add(`stage ${stage}`, cold.stages[stage] ?? 0, runs.map(({ stages }) => stages[stage] ?? 0));
-        }
-        console.error(`${engine}: ${(bytes / 1e6).toFixed(1)} MB served to the first overlay, uncompressed`);
-        await context.close();
+    results.push(...await timeRows());
+    if (wanted('page')) {
+        for (const engine of ['cpu', 'webgpu']) results.push(...await timePage(browser, engine, RUNS));
     }
 } finally {
     await browser.stop();
 }
-console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} threads; medians of ${RUNS} runs`);
-console.log(`${'row'.padEnd(28)}${'engine'.padEnd(10)}${'cold ms'.padStart(10)}${'warm ms'.padStart(10)}`);
-for (const { row, engine, cold_ms, warm_ms } of rows) {
-    console.log(`${row.padEnd(28)}${engine.padEnd(10)}${String(cold_ms).padStart(10)}${String(warm_ms).padStart(10)}`);
-}
-await writeFile(given.out, `${JSON.stringify(rows, null, 1)}\n`);
+if (results.length === 0) throw new Error(`no row is called ${given.only.join(' or ')}`);
+print(results);
+await writeFile(given.out, `${JSON.stringify(results, null, 1)}\n`);

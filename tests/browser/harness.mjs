@@ -23,12 +23,12 @@ const GPU = ['--enable-unsafe-webgpu', '--ignore-gpu-blocklist', '--enable-featu
 
 /**
  * WebGPU runs on the software adapter, or on the machine's graphics card. With `onDisk`, a folder, pages share a profile there
- * as a user's do; else each has one of its own, whose caches are in memory.
+ * as a user's do; else each has one of its own, whose caches are in memory. `serving` says how dist/ is served.
  *
- * @param {{webgpu?: boolean, gpu?: boolean, dist?: string, onDisk?: string}} [options]
+ * @param {{webgpu?: boolean, gpu?: boolean, dist?: string, onDisk?: string, serving?: Parameters<typeof serve>[1]}} [options]
  */
-export async function start({ webgpu = false, gpu = false, dist = DIST, onDisk } = {}) {
-    const server = await serve(dist);
+export async function start({ webgpu = false, gpu = false, dist = DIST, onDisk, serving } = {}) {
+    const server = await serve(dist, serving);
     const options = {
         executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
         args: [...ARGUMENTS, ...webgpu ? SOFTWARE_WEBGPU : [], ...gpu ? GPU : []],

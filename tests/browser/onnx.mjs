@@ -1,4 +1,7 @@
-/** As much of ONNX's protobuf as the node tests need: read tensors and names, turn an input into a constant. */
+/**
+ * As much of ONNX's protobuf as the tests and the benchmark need: read tensors and names, turn an input into a constant,
+ * write small models.
+ */
 
 /** @typedef {{number: number, value: number | Uint8Array, bytes: Uint8Array}} Field `bytes` is the whole field */
 /** @typedef {{type: number, shape: number[], values: number[]}} TensorValues */
@@ -83,14 +86,24 @@ export function tensor(bytes) {
     return { type, shape, values: [...view] };
 }
 
-/** @param {number} number @param {Uint8Array} content */
-function message(number, content) {
-    const length = [];
-    for (let rest = content.length; ; rest >>>= 7) {
-        length.push(rest < 128 ? rest : rest & 127 | 128);
-        if (rest < 128) break;
+/** A whole number; a negative one takes ten bytes. @param {number} value */
+function varint(value) {
+    const bytes = [];
+    for (let rest = BigInt.asUintN(64, BigInt(value)); ; rest >>= 7n) {
+        const low = Number(rest & 127n);
+        bytes.push(rest < 128n ? low : low | 128);
+        if (rest < 128n) break;
     }
-    return Buffer.concat([Buffer.from([number << 3 | 2, ...length]), content]);
+    return Buffer.from(bytes);
+}
+
+/** @param {number} number @param {number} value */
+const whole = (number, value) => Buffer.concat([varint(number << 3), varint(value)]);
+
+/** @param {number} number @param {Uint8Array | string} content */
+function message(number, content) {
+    const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+    return Buffer.concat([varint(number << 3 | 2), varint(bytes.length), bytes]);
 }
 
 /**
@@ -102,7 +115,57 @@ function message(number, content) {
  */
 export function withConstant(model, name, content) {
     // A later name replaces the tensor's own.
-    const initializer = message(5, Buffer.concat([content, message(8, new TextEncoder().encode(name))]));
+    const initializer = message(5, Buffer.concat([content, message(8, name)]));
     return Buffer.concat([...fields(model)].map((field) => (field.number === 7 && field.value instanceof Uint8Array
         ? message(7, Buffer.concat([field.value, initializer])) : field.bytes)));
+}
+
+/**
+ * Attributes are a whole number, a list of whole numbers, or `{float}`; a side is a number, or a name where any will do.
+ *
+ * @typedef {number | number[] | {float: number}} Attribute
+ * @typedef {{operator: string, inputs: string[], output: string, attributes?: Record<string, Attribute>}} ModelNode
+ * @typedef {{name: string, shape: (number | string)[]}} End
+ * @typedef {{name: string, shape: number[], data: Float32Array}} Weight
+ */
+
+/** @param {string} name @param {Attribute} value */
+function attribute(name, value) {
+    if (Array.isArray(value)) return Buffer.concat([message(1, name), ...value.map((each) => whole(8, each)), whole(20, 7)]);
+    if (typeof value === 'number') return Buffer.concat([message(1, name), whole(3, value), whole(20, 2)]);
+    const float = Buffer.alloc(4);
+    float.writeFloatLE(value.float);
+    return Buffer.concat([message(1, name), varint(2 << 3 | 5), float, whole(20, 1)]);
+}
+
+/**
+ * An ONNX model of f32 tensors.
+ *
+ * @param {{nodes: ModelNode[], inputs: End[], outputs: End[], weights?: Weight[], opset?: number}} graph
+ */
+export function writeModel({ nodes, inputs, outputs, weights = [], opset = 17 }) {
+    /** @param {End} end */
+    const info = ({ name, shape }) => {
+        const sides = shape.map((side) => message(1, typeof side === 'number' ? whole(1, side) : message(2, side)));
+        return Buffer.concat([message(1, name), message(2, message(1, Buffer.concat([whole(1, FLOAT), message(2, Buffer.concat(sides))])))]);
+    };
+    const graph = [
+        ...nodes.map((node) => message(1, Buffer.concat([
+            ...node.inputs.map((input) => message(1, input)),
+            message(2, node.output),
+            message(3, node.output),
+            message(4, node.operator),
+            ...Object.entries(node.attributes ?? {}).map(([name, value]) => message(5, attribute(name, value))),
+        ]))),
+        message(2, 'graph'),
+        ...weights.map(({ name, shape, data }) => message(5, Buffer.concat([
+            ...shape.map((side) => whole(1, side)),
+            whole(2, FLOAT),
+            message(8, name),
+            message(9, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+        ]))),
+        ...inputs.map((end) => message(11, info(end))),
+        ...outputs.map((end) => message(12, info(end))),
+    ];
+    return Buffer.concat([whole(1, 8), message(7, Buffer.concat(graph)), message(8, whole(2, opset))]);
 }

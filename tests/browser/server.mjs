@@ -21,18 +21,25 @@ const TYPES = {
 };
 
 /**
- * @typedef {(path: string) => {status?: number, body: Buffer} | Promise<void> | undefined} Intercept
+ * @typedef {(path: string) => {status?: number, type?: string, body: Uint8Array} | Promise<void> | undefined} Intercept
  *   hears of each path before it is served; may answer in the server's place, or hold the answer back
  *
  * `sent` holds the size of each file that was served.
  * @typedef {{url: string, paths: string[], sent: Map<string, number>, intercept: Intercept, close(): Promise<void>}} TestServer
  */
 
+/** With these a page may use threads and fine clocks. */
+const ISOLATING = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+
 /**
+ * `mounts` are other folders to serve: the beginning of their paths (`ort/`) to a folder.
+ *
  * @param {string} root
+ * @param {{isolated?: boolean, mounts?: Record<string, string>}} [options]
  * @returns {Promise<TestServer>}
  */
-export async function serve(root) {
+export async function serve(root, { isolated = false, mounts = {} } = {}) {
+    const headers = isolated ? ISOLATING : {};
     /** @type {TestServer} */
     const test = { url: '', paths: [], sent: new Map(), intercept: () => undefined, close: async () => {} };
     const server = createServer(async (request, response) => {
@@ -41,17 +48,20 @@ export async function serve(root) {
         test.paths.push(inside ?? path);
         const instead = await test.intercept(inside ?? path);
         if (instead) {
-            response.writeHead(instead.status ?? 200).end(instead.body);
+            response.writeHead(instead.status ?? 200, { ...headers, ...instead.type && { 'content-type': instead.type } }).end(instead.body);
             return;
         }
-        const file = join(root, normalize(inside === '' ? 'index.html' : inside ?? ''));
-        const found = inside !== null && file.startsWith(root) ? await stat(file).catch(() => null) : null;
+        const mount = Object.keys(mounts).find((start) => inside?.startsWith(start));
+        const folder = mount === undefined ? root : mounts[mount];
+        const file = join(folder, normalize(inside === '' ? 'index.html' : inside?.slice(mount?.length ?? 0) ?? ''));
+        const found = inside !== null && file.startsWith(folder) ? await stat(file).catch(() => null) : null;
         if (!found?.isFile()) {
             response.writeHead(404).end();
             return;
         }
         test.sent.set(inside ?? '', found.size);
         response.writeHead(200, {
+            ...headers,
             'content-type': TYPES[extname(file)] ?? 'application/octet-stream',
             'content-length': found.size,
             'cache-control': 'no-cache',

@@ -1,0 +1,83 @@
+/** The page itself, from a visit to a result, and each stage of a run. */
+
+import { fileURLToPath } from 'node:url';
+import { PHOTO } from '../harness.mjs';
+import { failed, timed } from './report.mjs';
+
+/** @import { Page } from 'playwright-core' */
+/** @import { Result } from './report.mjs' */
+/** @typedef {{ms: number, wall: number, stages: Record<string, number>}} Run */
+
+const OTHER_PHOTO = fileURLToPath(new URL('../../../www/examples/coffee.jpg', import.meta.url));
+const STAGES = ['segmenter', 'text', 'crops', 'classify', 'compose'];
+
+/**
+ * Runs once and gives the stages' milliseconds.
+ *
+ * @param {Page} page
+ * @param {() => Promise<unknown>} act
+ * @returns {Promise<Run>}
+ */
+async function once(page, act) {
+    const before = await page.evaluate(() => /** @type {any} */ (globalThis).seen.results.length);
+    const from = performance.now();
+    await act();
+    await page.waitForFunction((count) => /** @type {any} */ (globalThis).seen.results.length > count
+        || document.getElementById('status')?.dataset.state === 'error', before);
+    const status = page.locator('#status');
+    if (await status.getAttribute('data-state') === 'error') throw new Error(await status.innerText());
+    const wall = performance.now() - from;
+    const { ms, stages } = await page.evaluate(() => {
+        const result = /** @type {any} */ (globalThis).seen.results.at(-1);
+        return { ms: result.ms, stages: result.stages };
+    });
+    return { ms, wall, stages };
+}
+
+/**
+ * @param {Awaited<ReturnType<typeof import('../harness.mjs').start>>} browser
+ * @param {string} engine
+ * @param {number} runs
+ * @returns {Promise<Result[]>}
+ */
+export async function timePage(browser, engine, runs) {
+    // A context of its own has an empty cache.
+    const context = await browser.browser.newContext();
+    try {
+        browser.server.sent.clear();
+        const opened = performance.now();
+        const { page, ...zeg } = await browser.open(`?engine=${engine}&classes=${encodeURIComponent('cat, sofa | couch, wall')}`, { context });
+        await zeg.state('ready');
+        const found = await page.locator('#status').getAttribute('data-engine');
+        if (found !== engine) return [failed('page to the first overlay', engine, 'the page has no such engine here')];
+        const cold = await once(page, () => page.setInputFiles('#file', PHOTO));
+        const firstOverlay = performance.now() - opened;
+        const bytes = [...browser.server.sent.values()].reduce((sum, size) => sum + size, 0);
+        console.error(`page on ${engine}: ${(bytes / 1e6).toFixed(1)} MB served to the first overlay, uncompressed`);
+        /** @type {Run[]} */
+        const photos = [];
+        /** @type {Run[]} */
+        const names = [];
+        for (let run = 0; run < runs; run++) {
+            photos.push(await once(page, () => page.setInputFiles('#file', run % 2 === 0 ? OTHER_PHOTO : PHOTO)));
+        }
+        // The first name loads the text graph.
+        for (let run = 0; run <= runs; run++) {
+            names.push(await once(page, () => page.fill('#classes', `striped thing number ${run},`)));
+        }
+        const [firstName, ...laterNames] = names;
+        return [
+            timed('page to the first overlay', engine, firstOverlay, photos.map(({ wall }) => wall)),
+            timed('another photo', engine, cold.ms, photos.map(({ ms }) => ms)),
+            timed('another name', engine, firstName.ms, laterNames.map(({ ms }) => ms)),
+            ...STAGES.map((stage) => {
+                const [first, later] = stage === 'text' ? [firstName, laterNames] : [cold, photos];
+                return timed(`stage ${stage}`, engine, first.stages[stage] ?? 0, later.map(({ stages }) => stages[stage] ?? 0));
+            }),
+        ];
+    } catch (error) {
+        return [failed('page to the first overlay', engine, error)];
+    } finally {
+        await context.close();
+    }
+}

@@ -1,0 +1,104 @@
+/** A single graph through the wasm module, on both engines: right numbers, and a sentence for what cannot run. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { PATIENCE_MS, start } from './harness.mjs';
+import { writeModel } from './onnx.mjs';
+
+/** relu(x · w + b) for any number of rows. */
+const MODEL = writeModel({
+    nodes: [
+        { operator: 'MatMul', inputs: ['x', 'w'], output: 'product' },
+        { operator: 'Add', inputs: ['product', 'b'], output: 'sum' },
+        { operator: 'Relu', inputs: ['sum'], output: 'y' },
+    ],
+    inputs: [{ name: 'x', shape: ['rows', 3] }],
+    outputs: [{ name: 'y', shape: ['rows', 2] }],
+    weights: [
+        { name: 'w', shape: [3, 2], data: new Float32Array([1, -1, 2, 0, -3, 0.5]) },
+        { name: 'b', shape: [2], data: new Float32Array([0.25, 1]) },
+    ],
+});
+const X = { name: 'x', shape: [2, 3], values: [1, 2, 3, -1, 4, 0.5] };
+const Y = [{ name: 'y', shape: [2, 2], values: [0, 1.5, 5.75, 2.25] }];
+
+/** @type {Awaited<ReturnType<typeof start>>} */
+let browser;
+/** @type {import('playwright-core').Page} */
+let page;
+
+before(async () => {
+    browser = await start({ webgpu: true });
+    browser.server.intercept = (path) => (path === 'blank.html' ? { type: 'text/html', body: Buffer.from('<!doctype html><title>graph</title>') } : undefined);
+    page = await browser.browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    await page.goto(`${browser.server.url}blank.html`);
+    await page.evaluate(async () => {
+        const wasm = await import(new URL('www/wasm/zegformer.js', location.href).href);
+        await wasm.default();
+        Object.assign(globalThis, { wasm });
+    });
+});
+after(() => browser.stop());
+
+/**
+ * Loads and runs a model in the page; an error comes as its text.
+ *
+ * @param {string} engine
+ * @param {Uint8Array} model
+ * @param {{name: string, shape: number[], values: number[]}[]} inputs
+ * @param {{widen?: boolean}} [options]
+ */
+function run(engine, model, inputs, { widen = false } = {}) {
+    return page.evaluate(async ([kind, bytes, given, first]) => {
+        const { OnnxGraph, widenWeights } = /** @type {any} */ (globalThis).wasm;
+        try {
+            const content = new Uint8Array(/** @type {number[]} */ (bytes));
+            const graph = await OnnxGraph.load(first ? widenWeights(content) : content, kind);
+            const fed = /** @type {{name: string, shape: number[], values: number[]}[]} */ (given);
+            const results = await graph.run(fed.map(({ name, shape, values }) => ({ name, shape, data: new Float32Array(values) })));
+            graph.free();
+            return results.map((/** @type {any} */ { name, shape, data }) => ({ name, shape, values: [...data] }));
+        } catch (error) {
+            return error instanceof Error ? error.message : String(error);
+        }
+    }, [engine, [...model], inputs, widen]);
+}
+
+for (const engine of ['cpu', 'webgpu']) {
+    describe(`a graph on ${engine}`, { timeout: PATIENCE_MS }, () => {
+        test('gives right numbers', async () => {
+            assert.deepEqual(await run(engine, MODEL, [X]), Y);
+        });
+
+        test('gives the same with its weights widened first', async () => {
+            assert.deepEqual(await run(engine, MODEL, [X], { widen: true }), Y);
+        });
+
+        test('takes another number of rows', async () => {
+            const found = await run(engine, MODEL, [{ name: 'x', shape: [1, 3], values: X.values.slice(3) }]);
+            assert.deepEqual(found, [{ name: 'y', shape: [1, 2], values: [5.75, 2.25] }]);
+        });
+
+        test('says what is wrong with a file that is no graph', async () => {
+            assert.match(await run(engine, new Uint8Array([1, 2, 3]), [X]), /^the graph file is damaged or not ONNX/);
+        });
+
+        test('says which operator it does not know', async () => {
+            const model = writeModel({
+                nodes: [{ operator: 'Frobnicate', inputs: ['x'], output: 'y' }],
+                inputs: [{ name: 'x', shape: [1] }],
+                outputs: [{ name: 'y', shape: [1] }],
+            });
+            assert.match(await run(engine, model, [{ name: 'x', shape: [1], values: [1] }]), /Frobnicate/);
+        });
+
+        test('says which input is missing', async () => {
+            assert.equal(await run(engine, MODEL, []), 'the graph needs an input called "x"');
+        });
+
+        test('refuses numbers that do not fill the shape', async () => {
+            assert.match(await run(engine, MODEL, [{ ...X, shape: [2, 4] }]), /6 values do not fill a tensor of shape \[2, 4\]/);
+        });
+    });
+}

@@ -42,3 +42,10 @@ def test_gamma_damps_seen_names():
     plain, _ = labels(found, classes, Choice(5.0, 0.0, 0.0), (8, 8))
     damped, _ = labels(found, classes, Choice(5.0, 0.0, 0.0, 0.5, frozenset({0})), (8, 8))
     assert (plain[:, :3] == 0).all() and (damped[:, :3] == 1).all()
+
+
+def test_a_margin_is_taken_off_the_cosines_of_seen_classes():
+    found, classes = two_halves(), Classes(torch.eye(3), torch.zeros(0, 3))
+    cosines = torch.eye(3)[:2] - torch.tensor([0.25, 0.0, 0.0])
+    wanted = torch.cat([8.0 * cosines, torch.zeros(2, 1)], 1).softmax(-1)
+    assert torch.allclose(scores(found, classes, Choice(8.0, 0.0, 0.0, seen=frozenset({0}), margin=0.25)), wanted)

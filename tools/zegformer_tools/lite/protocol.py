@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from .runtime import Choice, Model, Proposals, labels
 
 UNSEEN = ("sheep", "sofa", "train", "potted plant", "tv")
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 1.0)
-GAMMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-PIXEL_GAMMAS = (0.0, 0.04, 0.08, 0.12, 0.16, 0.24)
-"""Of the foil, whose scores are cosines."""
+GAMMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+MARGINS = (0.0, 0.04, 0.08, 0.12, 0.16, 0.24, 0.32, 0.4, 0.5)
+"""The same for cosines, all that the foil has."""
 LEAST_PHOTOS = 5
 
 Scores = tuple[float, float, float]
@@ -76,13 +77,20 @@ def run(data: Path, bundle: Path, path: Path, out: Path) -> None:
     report: dict[str, Any] = {}
     for weight in WEIGHTS:
 
-        def label(photo: Photo, gamma: float, weight: float = weight) -> np.ndarray:
-            choice = Choice(model.choice.temperature, weight, 0.0, gamma, seen)
-            size = truth(data, photo).shape[::-1]
-            return labels(proposals[photo.stem], classes, choice, size)[0]
+        def labelled(photo: Photo, choice: Choice) -> np.ndarray:
+            return labels(proposals[photo.stem], classes, choice, truth(data, photo).shape[::-1])[0]
 
-        report[f"lambda {weight:g}"] = judged(data, names, label, GAMMAS)
-        print(weight, report[f"lambda {weight:g}"], flush=True)
+        plain = Choice(model.choice.temperature, weight, 0.0, seen=seen)
+
+        def by_gamma(photo: Photo, gamma: float, plain: Choice = plain) -> np.ndarray:
+            return labelled(photo, replace(plain, gamma=gamma))
+
+        def by_margin(photo: Photo, margin: float, plain: Choice = plain) -> np.ndarray:
+            return labelled(photo, replace(plain, margin=margin))
+
+        report[f"lambda {weight:g}"] = judged(data, names, by_gamma, GAMMAS)
+        report[f"lambda {weight:g}, margin"] = judged(data, names, by_margin, MARGINS)
+        print(weight, report[f"lambda {weight:g}"], report[f"lambda {weight:g}, margin"], flush=True)
 
     best = max(WEIGHTS, key=lambda weight: report[f"lambda {weight:g}"]["calibrated"][2])
     gamma = report[f"lambda {best:g}"]["best gamma"]
@@ -137,6 +145,6 @@ def run_foil(data: Path, cache: Path, name: str) -> None:
         full = F.interpolate((logits[photo.stem] - damped[:, None, None] * gamma)[None], size, mode="bilinear")[0]
         return full.argmax(0).numpy().astype(np.uint8)
 
-    report = judged(data, names, label, PIXEL_GAMMAS)
+    report = judged(data, names, label, MARGINS)
     print("per pixel", report, flush=True)
     (cache / f"{name}.json").write_text(json.dumps(report, indent=1))

@@ -52,6 +52,8 @@ class Choice:
     threshold: float
     gamma: float = 0.0
     seen: frozenset[int] = frozenset()
+    margin: float = 0.0
+    """Taken off the cosines of seen classes, before the softmax; `gamma` is taken off their scores after it."""
 
 
 class Model:
@@ -162,7 +164,9 @@ def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
     background = found.background[found.owners, None]
 
     def probabilities(embeddings: Tensor) -> Tensor:
-        return torch.cat([choice.temperature * embeddings @ rows.T, background], 1).softmax(-1)
+        cosines = embeddings @ rows.T
+        cosines[:, list(choice.seen)] -= choice.margin
+        return torch.cat([choice.temperature * cosines, background], 1).softmax(-1)
 
     p = probabilities(found.embeddings[found.owners])
     if choice.weight == 0 or not len(found.crops):

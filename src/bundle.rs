@@ -216,6 +216,9 @@ pub struct Classify {
     pub lambda: f32,
     /// Subtracted from the scores of seen classes (the paper's gamma); 0 = off.
     pub gamma: f32,
+    /// Subtracted from the cosines of seen classes, before the softmax; 0 = off.
+    #[serde(default)]
+    pub margin: f32,
     pub ensembling: Ensembling,
     #[serde(default)]
     pub seen: Vec<String>,

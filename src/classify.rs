@@ -18,6 +18,9 @@ pub struct ClassifyOptions {
     /// Weight of the image branch, 0..1.
     pub lambda: f32,
     pub ensembling: Ensembling,
+    /// Subtracted from the cosines of seen classes in both branches, before the softmax ("calibrated stacking", Chao et
+    /// al., ECCV 2016, section 3.2); 0 = off. Unlike gamma it still works where the softmax is all but certain.
+    pub margin: f32,
     /// For each typed class whether the segmenter was trained on it.
     pub seen: Vec<bool>,
 }
@@ -65,6 +68,9 @@ pub fn classify(
             let probabilities = |embedding: &[f32], typed: &[Vec<f32>], others: &[Vec<f32>]| {
                 let mut logits: Vec<f32> =
                     typed.iter().chain(others).map(|row| options.temperature * dot(embedding, row)).collect();
+                for (logit, _) in logits.iter_mut().zip(&options.seen).filter(|(_, seen)| **seen) {
+                    *logit -= options.temperature * options.margin;
+                }
                 logits.push(segment.background_logit);
                 softmax(&mut logits);
                 logits
@@ -135,7 +141,7 @@ mod tests {
     use super::*;
 
     fn options(ensembling: Ensembling, seen: Vec<bool>) -> ClassifyOptions {
-        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, seen }
+        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, seen }
     }
 
     #[test]
@@ -155,6 +161,18 @@ mod tests {
         }
         // The image branch prefers the second seen class, but may not re-rank seen classes.
         assert!(fused[0] > fused[1]);
+    }
+
+    #[test]
+    fn a_margin_is_taken_off_the_cosines_of_seen_classes() {
+        let rows = vec![vec![1.0, 0.0], vec![0.6, 0.8]];
+        let names = ClassVectors { query: rows.clone(), image: rows.clone() };
+        let view = SegmentView { query: 0, embedding: &rows[0], background_logit: 0.0, crop: None };
+        let options = ClassifyOptions { temperature: 10.0, margin: 0.5, ..options(Ensembling::All, vec![true, false]) };
+        let scores = classify(&[view], &names, &ClassVectors::default(), &options);
+        let sum = 5.0f32.exp() + 6.0f32.exp() + 1.0;
+        assert!((scores[0].fused[0] - 5.0f32.exp() / sum).abs() < 1e-6);
+        assert!((scores[0].fused[1] - 6.0f32.exp() / sum).abs() < 1e-6);
     }
 
     #[test]

@@ -6,7 +6,7 @@
  * @typedef {'official' | 'fast' | 'one-pass' | 'lite'} Mode
  * @typedef {{kind: 'webgpu' | 'cpu', adapter: string, reason: string}} EngineInfo
  * @typedef {{
- *   resolution?: string, mode?: Mode, lambda?: number, gamma?: number, threshold?: number,
+ *   resolution?: string, mode?: Mode, lambda?: number, gamma?: number, margin?: number, threshold?: number,
  *   temperature?: number, branch?: Branch, distractors?: boolean,
  * }} Options
  * @typedef {{

@@ -340,6 +340,7 @@ impl Pipeline {
             temperature: self.options.temperature,
             lambda: self.options.lambda,
             ensembling: self.options.ensembling,
+            margin: self.options.margin,
             seen: self.seen(),
         };
         Ok(classify(&views, vectors, distractors, &options))

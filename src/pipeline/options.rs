@@ -15,6 +15,8 @@ pub struct Options {
     pub lambda: f32,
     /// Subtracted from the scores of seen classes.
     pub gamma: f32,
+    /// Subtracted from the cosines of seen classes.
+    pub margin: f32,
     pub temperature: f32,
     /// Least confidence (0..1) of a labelled pixel.
     pub threshold: f32,
@@ -30,6 +32,7 @@ impl Options {
             ensembling: bundle.classify.ensembling,
             lambda: bundle.classify.lambda,
             gamma: bundle.classify.gamma,
+            margin: bundle.classify.margin,
             temperature: bundle.classify.temperature,
             threshold: bundle.other.as_ref().map_or(0.0, |other| other.threshold),
             distractors: bundle.other.is_some(),
@@ -56,8 +59,11 @@ impl Options {
         };
         unit("lambda", self.lambda)?;
         unit("threshold", self.threshold)?;
-        if !(self.gamma.is_finite() && self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err(Error::Option("gamma must be a number and temperature a positive one".to_string()));
+        if ![self.gamma, self.margin].iter().all(|value| value.is_finite()) {
+            return Err(Error::Option("gamma and margin must be numbers".to_string()));
+        }
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err(Error::Option("temperature must be a positive number".to_string()));
         }
         Ok(())
     }

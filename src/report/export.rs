@@ -128,6 +128,7 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
             ensembling: options.ensembling,
             lambda: options.lambda,
             gamma: options.gamma,
+            margin: options.margin,
             temperature: options.temperature,
             threshold: options.threshold,
             distractors: options.distractors,

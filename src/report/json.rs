@@ -62,6 +62,8 @@ pub struct OptionsEntry {
     pub lambda: f32,
     /// Subtracted from the scores of seen classes.
     pub gamma: f32,
+    /// Subtracted from the cosines of seen classes.
+    pub margin: f32,
     /// Factor from cosine to logit.
     pub temperature: f32,
     /// Least confidence of a labelled pixel, 0 to 1.

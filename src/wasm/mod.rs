@@ -88,8 +88,8 @@ impl Zegformer {
         to_js(&views)
     }
 
-    /// Takes any part of `{resolution, mode, lambda, gamma, threshold, temperature, branch, distractors}`; `branch` is `fused`,
-    /// `query` or `image`.
+    /// Takes any part of `{resolution, mode, lambda, gamma, margin, threshold, temperature, branch, distractors}`; `branch` is
+    /// `fused`, `query` or `image`.
     #[wasm_bindgen(js_name = setOptions)]
     pub fn set_options(&mut self, options: JsValue) -> Result<(), JsError> {
         let change: OptionsChange = serde_wasm_bindgen::from_value(options)
@@ -102,6 +102,7 @@ impl Zegformer {
         for (target, value) in [
             (&mut options.lambda, change.lambda),
             (&mut options.gamma, change.gamma),
+            (&mut options.margin, change.margin),
             (&mut options.threshold, change.threshold),
             (&mut options.temperature, change.temperature),
         ] {
@@ -235,6 +236,7 @@ struct OptionsChange {
     mode: Option<Mode>,
     lambda: Option<f32>,
     gamma: Option<f32>,
+    margin: Option<f32>,
     threshold: Option<f32>,
     temperature: Option<f32>,
     branch: Option<Branch>,

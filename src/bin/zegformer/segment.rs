@@ -84,6 +84,10 @@ struct Settings {
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     gamma: Option<f32>,
 
+    /// Subtracted from the cosines of classes that the segmenter was trained on
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    margin: Option<f32>,
+
     /// Least confidence of a labelled pixel, 0 to 1; below it is other
     #[arg(long, value_name = "NUMBER")]
     threshold: Option<f32>,
@@ -155,6 +159,7 @@ impl Settings {
         }
         options.lambda = self.lambda.unwrap_or(options.lambda);
         options.gamma = self.gamma.unwrap_or(options.gamma);
+        options.margin = self.margin.unwrap_or(options.margin);
         options.threshold = self.threshold.unwrap_or(options.threshold);
         options.temperature = self.temperature.unwrap_or(options.temperature);
         options.ensembling = match self.branch {

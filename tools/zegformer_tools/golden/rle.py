@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 def masks() -> list[np.ndarray]:
     """Masks of many shapes: dense, sparse, blobs, lines, full, empty, one pixel, long runs."""
     rng = np.random.default_rng(3)
-    made = [np.zeros((1, 1)), np.ones((1, 1)), np.zeros((7, 5)), np.ones((5, 7))]
+    made: list[np.ndarray] = [np.zeros((1, 1)), np.ones((1, 1)), np.zeros((7, 5)), np.ones((5, 7))]
     for height, width in [(1, 9), (9, 1), (4, 4), (8, 13), (31, 17), (40, 60)]:
         made += [rng.random((height, width)) < share for share in (0.05, 0.5, 0.95)]
     y, x = np.mgrid[:90, :120]

@@ -24,8 +24,6 @@ CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.15
 THRESHOLD = 0.1
-BACKGROUND_OFFSET = -4.0
-"""Added to the background's logit: training has far more queries without a segment than the owners of pixels are."""
 NEAR = 0.6
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
@@ -52,8 +50,6 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding) -> No
     model = fresh(space)
     model.load_state_dict(kept["average"])
     model.eval()
-    with torch.no_grad():
-        model.background.bias.add_(BACKGROUND_OFFSET)
     files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", encoding)
     words = torch.from_numpy(space.joined(imagenet_names()))
     files += store(image_graph(backbone, words, residual), out, "image.onnx", encoding)

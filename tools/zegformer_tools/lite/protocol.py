@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def seen_and_unseen(total: Confusion, names: list[str]) -> Scores:
 
 
 def judged(data: Path, names: list[str], label: Labeller, gammas: tuple[float, ...]) -> dict[str, Any]:
-    """Scores without calibration, and with the gamma that is best on the tuning photos."""
+    """Scores without calibration, and with the gamma whose harmonic mean is best on the tuning photos."""
     tuning, test = split(data)
 
     def score(here: list[Photo], gamma: float) -> Scores:
@@ -58,13 +59,17 @@ def judged(data: Path, names: list[str], label: Labeller, gammas: tuple[float, .
             total.add(np.where(true == 255, 0, true), label(photo, gamma), (true == 0) | (true == 255))
         return seen_and_unseen(total, names)
 
-    best = max(gammas, key=lambda gamma: score(tuning, gamma)[2])
-    rounded = {gamma: [round(v, 3) for v in score(test, gamma)] for gamma in (0.0, best)}
-    return {"gamma 0": rounded[0.0], "best gamma": best, "calibrated": rounded[best]}
+    chosen = {gamma: score(tuning, gamma)[2] for gamma in gammas}
+    best = max(chosen, key=lambda gamma: chosen[gamma])
+    plain, calibrated = ([round(v, 3) for v in score(test, gamma)] for gamma in (0.0, best))
+    return {"plain": plain, "chosen": best, "tuning": round(chosen[best], 3), "calibrated": calibrated}
 
 
 def run(data: Path, bundle: Path, path: Path, out: Path) -> None:
-    """Seen, unseen and harmonic mean of a bundle trained without the unseen names: by lambda, then by the program."""
+    """Seen, unseen and harmonic mean of a bundle trained without the unseen names: for each lambda and calibration.
+
+    Then by the program, with the lambda and the calibration that were best on the tuning photos.
+    """
     model = Model(bundle)
     names = dataset_names(data)["voc"][1:]
     proposals: dict[str, Proposals] = {}
@@ -75,37 +80,33 @@ def run(data: Path, bundle: Path, path: Path, out: Path) -> None:
     classes = model.classes([[n] for n in names], distract=False)
     seen = frozenset(i for i, n in enumerate(names) if n not in UNSEEN)
     report: dict[str, Any] = {}
-    for weight in WEIGHTS:
-
-        def labelled(photo: Photo, choice: Choice) -> np.ndarray:
-            return labels(proposals[photo.stem], classes, choice, truth(data, photo).shape[::-1])[0]
-
+    kinds = {"gamma": GAMMAS, "margin": MARGINS}
+    for weight, (kind, values) in product(WEIGHTS, kinds.items()):
         plain = Choice(model.choice.temperature, weight, 0.0, seen=seen)
 
-        def by_gamma(photo: Photo, gamma: float, plain: Choice = plain) -> np.ndarray:
-            return labelled(photo, replace(plain, gamma=gamma))
+        def label(photo: Photo, value: float, plain: Choice = plain, kind: str = kind) -> np.ndarray:
+            choice = replace(plain, gamma=value) if kind == "gamma" else replace(plain, margin=value)
+            return labels(proposals[photo.stem], classes, choice, truth(data, photo).shape[::-1])[0]
 
-        def by_margin(photo: Photo, margin: float, plain: Choice = plain) -> np.ndarray:
-            return labelled(photo, replace(plain, margin=margin))
+        report[f"lambda {weight:g}, {kind}"] = judged(data, names, label, values)
+        print(weight, kind, report[f"lambda {weight:g}, {kind}"], flush=True)
 
-        report[f"lambda {weight:g}"] = judged(data, names, by_gamma, GAMMAS)
-        report[f"lambda {weight:g}, margin"] = judged(data, names, by_margin, MARGINS)
-        print(weight, report[f"lambda {weight:g}"], report[f"lambda {weight:g}, margin"], flush=True)
-
-    best = max(WEIGHTS, key=lambda weight: report[f"lambda {weight:g}"]["calibrated"][2])
-    gamma = report[f"lambda {best:g}"]["best gamma"]
     here = split(data)[1]
-    total = Confusion(len(names))
-    options = (*CLOSED, "--lambda", str(best), "--gamma", str(gamma))
-    found = Program(path, bundle).labels([p.image for p in here], names, *options)
-    for photo, picked in zip(here, found, strict=True):
-        true = truth(data, photo)
-        total.add(np.where(true == 255, 0, true), picked, (true == 0) | (true == 255))
-    scores = [round(v, 3) for v in seen_and_unseen(total, names)]
-    report["program"] = {"lambda": best, "gamma": gamma, "seen, unseen, harmonic": scores}
-    iou = total.iou(LEAST_PHOTOS)[1:]
-    report["program"]["classes"] = {n: round(float(v), 3) for n, v in zip(names, iou) if not np.isnan(v)}
-    print(report["program"], flush=True)
+    for kind in kinds:
+        best = max(WEIGHTS, key=lambda weight: report[f"lambda {weight:g}, {kind}"]["tuning"])
+        chosen = report[f"lambda {best:g}, {kind}"]["chosen"]
+        total = Confusion(len(names))
+        options = (*CLOSED, "--lambda", str(best), f"--{kind}", str(chosen))
+        found = Program(path, bundle).labels([p.image for p in here], names, *options)
+        for photo, picked in zip(here, found, strict=True):
+            true = truth(data, photo)
+            total.add(np.where(true == 255, 0, true), picked, (true == 0) | (true == 255))
+        scores = [round(v, 3) for v in seen_and_unseen(total, names)]
+        iou = total.iou(LEAST_PHOTOS)[1:]
+        classes_iou = {n: round(float(v), 3) for n, v in zip(names, iou, strict=True) if not np.isnan(v)}
+        chosen_by = {"lambda": best, kind: chosen}
+        report[f"program, {kind}"] = {**chosen_by, "seen, unseen, harmonic": scores, "classes": classes_iou}
+        print(report[f"program, {kind}"], flush=True)
     out.write_text(json.dumps(report, indent=1))
 
 

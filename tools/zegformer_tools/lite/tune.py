@@ -15,7 +15,7 @@ from .measures import Confusion, mean
 from .names import dataset_names
 from .runtime import OTHER, Choice, Model, Proposals, labels
 
-OFFSETS = (2.0, 0.0, -2.0, -4.0)
+OFFSETS = (6.0, 4.0, 2.0, 0.0, -2.0, -4.0)
 WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6)
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 MOST = 40

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::graphs::{in_graph, load_graph};
 use super::watch::Watch;
-use super::{Error, MOST_SEGMENTS, Pipeline};
+use super::{Error, MOST_CROPS, Pipeline};
 use crate::bundle::Mode;
 use crate::engine::{EngineError, EngineKind, Graph, Tensor, run_named};
 use crate::segment::crops::masked_crops;
@@ -72,7 +72,7 @@ impl Pipeline {
             _ if !has_a_say => Task::Nothing,
             Mode::Official => Task::Crops((0..proposals.count()).collect()),
             Mode::Fast => Task::Crops(worth::worth_a_crop(proposals, &vectors.query, self.options.temperature)),
-            Mode::Lite => Task::Crops(proposals.owners(MOST_SEGMENTS)),
+            Mode::Lite => Task::Crops(proposals.owners(MOST_CROPS)),
             Mode::OnePass => Task::OnePass,
         })
     }

@@ -28,8 +28,11 @@ pub use shapes::largest_inputs;
 use watch::Watch;
 pub use watch::{Event, Observer, Stage, Unobserved};
 
-/// The most segments that are cropped and named in [`Mode::Lite`].
+/// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
 const MOST_SEGMENTS: usize = 24;
+/// Of these the most that are cropped for the image branch, the largest ones; the others are named by the query branch alone.
+/// Eight crops cost as much as a segmenter. models/README.md says what more crops change.
+const MOST_CROPS: usize = 8;
 /// Bundles larger than this keep one graph in memory at a time.
 const LEAN_ABOVE_BYTES: u64 = 128 << 20;
 

@@ -114,9 +114,9 @@ cargo_wasm() {
     fi
 }
 
-need_wonnx() {
+need_vendored() {
     need patch patch
-    sh patches/wonnx/vendor.sh
+    sh patches/vendor.sh
 }
 
 # wasm-bindgen's program must be of exactly the version of the library.
@@ -146,7 +146,7 @@ need_node() {
 
 build() {
     need_rust
-    need_wonnx
+    need_vendored
     need_wasm_target
     need_wasm_bindgen
     say "Building the wasm module"
@@ -214,7 +214,7 @@ run_tests() {
     PASSED=0 FAILED=0 FAILURES=()
     need_rust
     need_lints
-    need_wonnx
+    need_vendored
     need_vulkan
     need_onnx_nodes
     need_node
@@ -252,7 +252,7 @@ fullsize() {
 
 parity() {
     need_rust
-    need_wonnx
+    need_vendored
     need_vulkan
     $CARGO test --quiet --release --test parity --test tokens -- --nocapture
 }

@@ -7,6 +7,7 @@ pub fn cases() -> Vec<Case> {
     elementwise(&mut all);
     products(&mut all);
     convolutions(&mut all);
+    depthwise(&mut all);
     rows(&mut all);
     moves(&mut all);
     samples(&mut all);
@@ -190,6 +191,31 @@ fn convolutions(all: &mut Vec<Case>) {
     }
     let auto = Case::new("auto_pad", "Conv", &[&[1, 2, 9, 10]]).weights(&[3, 2, 3, 3]);
     all.push(auto.word("auto_pad", "SAME_UPPER").list("strides", &[2, 2]).list("kernel_shape", &[3, 3]));
+}
+
+/// Sizes below, at and above the tiles of both engines, with paddings that cover the kernel's reach, half of it, or nothing.
+fn depthwise(all: &mut Vec<Case>) {
+    for (height, width) in [(1, 1), (3, 5), (4, 8), (6, 19), (13, 16)] {
+        for (strides, dilations) in
+            [([1, 1], [1, 1]), ([2, 2], [1, 1]), ([1, 3], [2, 1]), ([3, 2], [1, 3]), ([2, 1], [2, 2])]
+        {
+            for (at, kernel) in [[3, 3], [5, 5], [1, 4]].into_iter().enumerate() {
+                let reach = [(kernel[0] - 1) * dilations[0], (kernel[1] - 1) * dilations[1]];
+                let before = if at == 0 { reach } else { [reach[0] / 2, reach[1] / 2] };
+                let after = if width % 2 == 0 { [0, 0] } else { reach };
+                if height + before[0] + after[0] <= reach[0] || width + before[1] + after[1] <= reach[1] {
+                    continue;
+                }
+                let x = [1, 3, height as usize, width as usize];
+                let pads = [before[0], before[1], after[0], after[1]];
+                let name =
+                    format!("depthwise {x:?} {kernel:?} strides {strides:?} pads {pads:?} dilations {dilations:?}");
+                let case = Case::new(&name, "Conv", &[&x]).weights(&[3, 1, kernel[0] as usize, kernel[1] as usize]);
+                let case = case.weights(&[3]).int("group", 3).list("strides", &strides).list("pads", &pads);
+                all.push(case.list("dilations", &dilations).list("kernel_shape", &kernel));
+            }
+        }
+    }
 }
 
 fn rows(all: &mut Vec<Case>) {

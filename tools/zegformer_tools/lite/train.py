@@ -20,6 +20,7 @@ from .cache import COMPOSITE, COMPOSITES, CROPS, SIZES, STORED, Row, unpacked
 from .data import LONG, SHORT, Segments, training_names
 from .model import QUERIES, Namer, Segmenter
 from .names import TextSpace, imagenet_names, vocabulary
+from .synonyms import SYNONYMS
 
 BATCH = 16
 RATE = 1e-3
@@ -34,6 +35,8 @@ FLAT = 0.4
 SHARES = {"voc": 0.34, "coco": 0.2, "ccp": 0.1, "bsds": 0.12, COMPOSITE: 0.14, "caltech101": 0.07, "grocery": 0.03}
 """Of the crops that are drawn."""
 RARITY = 0.4
+ANOTHER_WORD = 0.3
+"""How often a name that has synonyms is taught by one of them."""
 EMA = 0.998
 SAVE_SECONDS = 150.0
 
@@ -162,6 +165,7 @@ def settings(options: Options) -> dict[str, Any]:
         "average": EMA,
         "shares": SHARES,
         "rarity": RARITY,
+        "another_word": ANOTHER_WORD,
         "points": losses.POINTS,
         "early_layers": losses.EARLY_LAYERS,
         "no_object": losses.NO_OBJECT,
@@ -225,6 +229,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         features, truth = crops.batch(BATCH)
         with torch.autocast("cpu", torch.bfloat16):
             found = model(features)
+        teacher.names = taught.in_words()
         loss, report = teacher(found, truth)
         optimiser.zero_grad()
         loss.backward()
@@ -249,12 +254,17 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
 
 
 class Taught:
-    """`table` [N, D]: the vectors of all names, withheld ones replaced; `others` [M, D]: names that are only wrong."""
+    """The vectors of all names, withheld ones replaced, and those of names that are only wrong, `others` [M, D]."""
 
     def __init__(self, space: TextSpace, names: list[str], withhold: frozenset[str]) -> None:
         self.table = torch.from_numpy(space.vectors(names))
-        others = [n for n in space._known if n not in names and n not in withhold]
-        vectors = torch.from_numpy(space.vectors(others))
+        known = {*names, *withhold}
+        synonyms = {n: [s for s in SYNONYMS.get(n, []) if s not in known] for n in names if n not in withhold}
+        self.synonyms = {
+            names.index(n): torch.from_numpy(space.vectors(words)) for n, words in synonyms.items() if words
+        }
+        taken = {*known, *(word for n in names for word in SYNONYMS.get(n, []))}
+        vectors = torch.from_numpy(space.vectors([n for n in space._known if n not in taken]))
         if withhold:
             taught = next(n for n in names if n not in withhold)
             here = [i for i, n in enumerate(names) if n in withhold]
@@ -262,3 +272,11 @@ class Taught:
             hidden = torch.from_numpy(space.vectors(sorted(withhold)))
             vectors = vectors[(vectors @ hidden.T).amax(1) < losses.NEAR]
         self.others = vectors
+
+    def in_words(self) -> Tensor:
+        """[N, D]: the vectors of all names, some by a synonym drawn at random."""
+        table = self.table.clone()
+        for name, words in self.synonyms.items():
+            if torch.rand(()) < ANOTHER_WORD:
+                table[name] = words[torch.randint(len(words), ())]
+        return table

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::graphs::{in_graph, load_graph};
 use super::watch::Watch;
 use super::{Error, MOST_CROPS, Pipeline};
-use crate::bundle::Mode;
+use crate::bundle::{Ensembling, Mode};
 use crate::engine::{EngineError, EngineKind, Graph, Tensor, run_named};
 use crate::segment::crops::masked_crops;
 use crate::segment::{onepass, worth};
@@ -72,9 +72,28 @@ impl Pipeline {
             _ if !has_a_say => Task::Nothing,
             Mode::Official => Task::Crops((0..proposals.count()).collect()),
             Mode::Fast => Task::Crops(worth::worth_a_crop(proposals, &vectors.query, self.options.temperature)),
-            Mode::Lite => Task::Crops(proposals.owners(MOST_CROPS)),
+            Mode::Lite => Task::Crops(self.doubtful_segments()?),
             Mode::OnePass => Task::OnePass,
         })
+    }
+
+    /// The largest segments whose name the image branch may change, in the order of their numbers.
+    fn doubtful_segments(&self) -> Result<Vec<usize>, Error> {
+        let lambda = if self.options.ensembling == Ensembling::Image { 1.0 } else { self.options.lambda };
+        let scores = self.classify(&Task::Nothing)?;
+        let segments = self.kept.segments.iter().flatten();
+        let mut doubtful: Vec<_> = segments
+            .zip(&scores)
+            .filter(|(_, scores)| worth::is_doubtful(scores, lambda))
+            .map(|(segment, _)| (segment.area, segment.query))
+            .collect();
+        doubtful.sort_unstable_by(|a, b| b.cmp(a));
+        if lambda < 1.0 {
+            doubtful.truncate(MOST_CROPS);
+        }
+        let mut queries: Vec<usize> = doubtful.into_iter().map(|(_, query)| query).collect();
+        queries.sort_unstable();
+        Ok(queries)
     }
 
     /// Does what is missing for `task`.

@@ -30,8 +30,7 @@ pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
 const MOST_SEGMENTS: usize = 24;
-/// Of these the most that are cropped for the image branch, the largest ones; the others are named by the query branch alone.
-/// Eight crops cost as much as a segmenter. models/README.md says what more crops change.
+/// Of these the most that are cropped for the image branch. Eight crops cost as much as a segmenter.
 const MOST_CROPS: usize = 8;
 /// Bundles larger than this keep one graph in memory at a time.
 const LEAN_ABOVE_BYTES: u64 = 128 << 20;
@@ -200,9 +199,9 @@ impl Pipeline {
         }
         watch.done().await?;
         let crops_wanted = self.options.ensembling != Ensembling::Query && self.options.lambda > 0.0;
+        self.find_segments()?;
         let task = self.image_task(crops_wanted)?;
         watch.stage(Stage::Crops, self.kept.looks.suffice(&task)).await?;
-        self.find_segments()?;
         self.look(&task, &mut watch).await?;
         watch.done().await?;
         watch.stage(Stage::Classify, false).await?;

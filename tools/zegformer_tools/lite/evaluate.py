@@ -26,11 +26,22 @@ LEAST_TYPED = 0.01
 FALSE_SHARE = 0.01
 """Of a photo: more under names that are not there is a false label."""
 ODD_NAMES = {
-    "cat": ["cats", "a black cat", "kitten", "pussycat", "Katze", "chat", "gato", "feline"],
-    "dog": ["dogs", "a brown dog", "puppy", "doggy", "Hund", "chien", "perro", "canine"],
-    "horse": ["horses", "a white horse", "pony", "Pferd", "cheval", "mustang"],
-    "cow": ["cows", "a spotted cow", "cattle", "Kuh", "vache", "bull"],
-    "person": ["people", "a person in a red coat", "human", "man", "woman", "Mensch", "personne", "pedestrian"],
+    "cat": ["cats", "a black cat", "kitten", "tomcat", "pussycat", "Katze", "chat", "gato", "feline"],
+    "dog": ["dogs", "a brown dog", "puppy", "doggy", "terrier", "mutt", "Hund", "chien", "perro", "canine"],
+    "horse": ["horses", "a white horse", "pony", "steed", "Pferd", "cheval", "mustang"],
+    "cow": ["cows", "a spotted cow", "cattle", "heifer", "Kuh", "vache", "bull"],
+    "person": [
+        "people",
+        "a person in a red coat",
+        "human",
+        "man",
+        "woman",
+        "lady",
+        "guy",
+        "Mensch",
+        "personne",
+        "pedestrian",
+    ],
 }
 ODD_OTHERS = {"cat": "dog", "dog": "cat", "horse": "cow", "cow": "horse", "person": "horse"}
 NONSENSE = ["qwxzt", "blorf", "thing", "democracy"]

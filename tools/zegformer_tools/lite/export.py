@@ -16,6 +16,7 @@ from ..official.pack import Encoding, store, table_bytes
 from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
+from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
 from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, unit, vocabulary
 from .train import fresh, text_space
@@ -55,8 +56,9 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding) -> No
     files += store(image_graph(backbone, words, residual), out, "image.onnx", encoding)
     files += _text(space, out, encoding)
     names = vocabulary(data)
-    (out / "vocabulary.json").write_text(json.dumps(names, ensure_ascii=False), "utf-8")
-    (out / "vocabulary.f16").write_bytes(table_bytes(unit(space.vectors(names)), "f16"))
+    foreign = translations(set(names))
+    (out / "vocabulary.json").write_text(json.dumps([*names, *foreign], ensure_ascii=False), "utf-8")
+    (out / "vocabulary.f16").write_bytes(table_bytes(unit(space.vectors([*names, *foreign.values()])), "f16"))
     files += ["vocabulary.json", "vocabulary.f16"]
     for file in files:
         if file.endswith(".onnx"):

@@ -1,5 +1,6 @@
 /** The page itself, from a visit to a result, and each stage of a run. */
 
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { PHOTO } from '../harness.mjs';
 import { failed, timed } from './report.mjs';
@@ -9,6 +10,9 @@ import { failed, timed } from './report.mjs';
 /** @typedef {{ms: number, wall: number, stages: Record<string, number>}} Run */
 
 const OTHER_PHOTO = fileURLToPath(new URL('../../../www/examples/coffee.jpg', import.meta.url));
+/** PASCAL VOC's. */
+const TWENTY_NAMES = 'airplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, motorcycle, '
+    + 'person, potted plant, sheep, sofa, train, tv';
 const STAGES = ['segmenter', 'text', 'crops', 'classify', 'compose'];
 
 /**
@@ -32,6 +36,18 @@ async function once(page, act) {
         return { ms: result.ms, stages: result.stages };
     });
     return { ms, wall, stages };
+}
+
+/** @param {Page} page @param {string} file @returns {Promise<{name: string, mimeType: string, buffer: Buffer}>} at 640 x 480 */
+async function resized(page, file) {
+    const bytes = [...await readFile(file)];
+    const png = await page.evaluate(async (given) => {
+        const bitmap = await createImageBitmap(new Blob([new Uint8Array(given)]));
+        const canvas = new OffscreenCanvas(640, 480);
+        canvas.getContext('2d')?.drawImage(bitmap, 0, 0, 640, 480);
+        return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+    }, bytes);
+    return { name: 'photo.png', mimeType: 'image/png', buffer: Buffer.from(png) };
 }
 
 /**
@@ -66,9 +82,19 @@ export async function timePage(browser, engine, runs) {
             names.push(await once(page, () => page.fill('#classes', `striped thing number ${run},`)));
         }
         const [firstName, ...laterNames] = names;
+        await once(page, () => page.fill('#classes', TWENTY_NAMES));
+        const large = [await resized(page, OTHER_PHOTO), await resized(page, PHOTO)];
+        /** @type {Run[]} */
+        const larges = [];
+        // The first one has a new size.
+        for (let run = 0; run <= runs; run++) {
+            larges.push(await once(page, () => page.setInputFiles('#file', large[run % 2])));
+        }
+        const [firstLarge, ...laterLarges] = larges;
         return [
             timed('page to the first overlay', engine, firstOverlay, photos.map(({ wall }) => wall)),
             timed('another photo', engine, cold.ms, photos.map(({ ms }) => ms)),
+            timed('another photo, 640x480, 20 names', engine, firstLarge.ms, laterLarges.map(({ ms }) => ms)),
             timed('another name', engine, firstName.ms, laterNames.map(({ ms }) => ms)),
             ...STAGES.map((stage) => {
                 const [first, later] = stage === 'text' ? [firstName, laterNames] : [cold, photos];

@@ -7,8 +7,9 @@ from zegformer_tools.lite.backbone import CHANNELS, WIDTH
 from zegformer_tools.lite.data import Segments
 from zegformer_tools.lite.losses import Losses, matched, pair_costs
 from zegformer_tools.lite.model import QUERIES, Namer, Segmenter, sine_position
-from zegformer_tools.lite.names import EMBEDDING
-from zegformer_tools.lite.train import RATE, rate_at
+from zegformer_tools.lite.names import EMBEDDING, TextSpace
+from zegformer_tools.lite.synonyms import SYNONYMS
+from zegformer_tools.lite.train import RATE, WARM_UP, Taught, rate_at
 
 
 def test_the_true_mask_costs_least():
@@ -72,8 +73,27 @@ def test_a_photo_with_one_name_teaches_the_query_that_says_it_best():
 
 
 def test_the_rate_rises_stays_and_falls():
-    rates = [rate_at(step, 1000) for step in (0, 99, 390, 700, 999)]
+    rates = [rate_at(step, 1000) for step in (0, WARM_UP, 390, 700, 999)]
     assert rates[0] < rates[1] == rates[2] == RATE > rates[3] > rates[4] > 0
+
+
+def test_synonyms_are_taught_and_never_wrong():
+    words = ["person", "cat", "kettle", *SYNONYMS["person"], *SYNONYMS["cat"]]
+    space = TextSpace(np.zeros(len(words)))
+    space._known = dict(zip(words, np.eye(len(words), dtype=np.float32), strict=True))
+    taught = Taught(space, ["person", "cat"], frozenset())
+    assert len(taught.others) == 1  # the kettle
+    torch.manual_seed(0)
+    said = {words[int(taught.in_words()[0].argmax())] for _ in range(200)}
+    assert said == {"person", *SYNONYMS["person"]}
+
+
+def test_a_withheld_name_is_taught_by_no_synonym():
+    words = ["person", "cat", *SYNONYMS["person"], *SYNONYMS["cat"]]
+    space = TextSpace(np.zeros(len(words)))
+    space._known = dict(zip(words, np.eye(len(words), dtype=np.float32), strict=True))
+    taught = Taught(space, ["person", "cat"], frozenset({"cat"}))
+    assert list(taught.synonyms) == [0]
 
 
 def test_output_shapes_and_unit_rows():

@@ -89,7 +89,7 @@ def test_synonyms_are_taught_and_never_wrong():
 
 
 def test_a_withheld_name_is_taught_by_no_synonym():
-    words = ["person", "cat", *SYNONYMS["person"], *SYNONYMS["cat"]]
+    words = ["person", "cat", "kettle", *SYNONYMS["person"], *SYNONYMS["cat"]]
     space = TextSpace(np.zeros(len(words)))
     space._known = dict(zip(words, np.eye(len(words), dtype=np.float32), strict=True))
     taught = Taught(space, ["person", "cat"], frozenset({"cat"}))

@@ -164,9 +164,10 @@ pub(super) struct Scope {
 impl Scope {
     /// The first error since the scope was opened.
     pub async fn end(self) -> Result<(), EngineError> {
-        let internal = self.internal.pop().await;
-        let validation = self.validation.pop().await;
-        if let Some(error) = self.memory.pop().await {
+        // Asked for before any answer is awaited: in a browser each answer is a journey to the GPU's process.
+        let (internal, validation, memory) = (self.internal.pop(), self.validation.pop(), self.memory.pop());
+        let (internal, validation, memory) = (internal.await, validation.await, memory.await);
+        if let Some(error) = memory {
             return Err(EngineError::GpuOutOfMemory(error.to_string()));
         }
         match validation.or(internal) {

@@ -103,7 +103,7 @@ fn normalise(
     context.insert("rows", &rows);
     context.insert("n", &n);
     context.insert("channels", &channels.unwrap_or(0));
-    context.insert("wide", &(channels.is_none() && n % 4 == 0));
+    context.insert("wide", &(channels.is_none() && n.is_multiple_of(4)));
     context.insert("shift", &(views.len() > 2));
     context.insert("output_binding", &views.len());
     context.insert("epsilon", &literal(float(node, "epsilon", 1e-5)));

@@ -1,7 +1,7 @@
 """Other English words for taught names: what people type, and what must not be taught as wrong.
 
-A word that is itself the name of something taught is passed over. A segment taught by one word alone is hardly found by its
-neighbours in MiniLM's space, even near ones: "people" has a cosine of .61 to "person".
+A word that is itself the name of something taught is passed over. A segment taught by one word alone is hardly found by
+its neighbours in MiniLM's space, even near ones: "people" has a cosine of .61 to "person".
 """
 
 SYNONYMS = {

@@ -4,7 +4,7 @@ use super::Proposals;
 use crate::classify::{SegmentScores, dot, softmax};
 
 /// The image branch prefers one of two outcomes by a factor of at most `e^IMAGE_SWAY`, nearly always: of 160 segments of the
-/// default model whose name it changed, `is_doubtful` misses about five.
+/// default model whose name it changed, `is_doubtful` misses about seven.
 const IMAGE_SWAY: f32 = 8.0;
 
 /// For [`crate::bundle::Mode::Fast`]: the proposals that own a cell of the label map that the query branch alone would make, and those in whose query branch

@@ -19,7 +19,7 @@ def test_a_tenth_is_held_out_whatever_the_set():
 
 def test_the_whole_crop_keeps_the_aspect_and_stays_inside():
     rng = np.random.default_rng(0)
-    crop = Crop.of(427, 320, 1.0, False, rng)
+    crop = Crop.of(427, 320, SHORT, 1.0, False, rng)
     x0, y0, x1, y1 = crop.box
     assert not crop.portrait
     assert np.isclose((x1 - x0) / (y1 - y0), LONG / SHORT)
@@ -27,10 +27,11 @@ def test_the_whole_crop_keeps_the_aspect_and_stays_inside():
 
 
 def test_a_portrait_crop_is_high():
-    crop = Crop.of(300, 400, 0.7, True, np.random.default_rng(1))
-    pixels = crop.pixels(Image.new("RGB", (300, 400), (10, 20, 30)))
-    assert pixels.shape == (LONG, SHORT, 3)
-    assert (pixels == [10, 20, 30]).all()
+    for short, long in ((SHORT, LONG), (384, 480)):
+        crop = Crop.of(300, 400, short, 0.7, True, np.random.default_rng(1))
+        pixels = crop.pixels(Image.new("RGB", (300, 400), (10, 20, 30)))
+        assert pixels.shape == (long, short, 3)
+        assert (pixels == [10, 20, 30]).all()
 
 
 def test_labels_are_mirrored_with_the_pixels():

@@ -1,5 +1,6 @@
 """The hand-written graphs against PyTorch, with random weights instead of downloaded ones."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +9,13 @@ import onnxruntime
 import pytest
 import torch
 
-from zegformer_tools.lite import graphs
+from zegformer_tools.lite import graphs, warm
 from zegformer_tools.lite.backbone import CHANNELS, STAGE_ENDS, WIDTH, Block, Convolution
 from zegformer_tools.lite.image import RESIDUAL, SHARPNESS, SIDE, residual_net
 from zegformer_tools.lite.model import Namer, Segmenter, sine_position
 from zegformer_tools.lite.names import EMBEDDING
 from zegformer_tools.official.graph import Graph
+from zegformer_tools.official.pack import store
 
 ALLOWED = {
     "Add", "AveragePool", "Clip", "Conv", "Div", "Erf", "GlobalAveragePool", "LayerNormalization", "MatMul", "Mul",
@@ -77,6 +79,27 @@ def test_one_segmenter_graph_serves_every_size(height, width):
     np.testing.assert_allclose(made["mask_logits"], found.masks(), atol=2e-3, rtol=1e-3)
     np.testing.assert_allclose(made["segment_embeddings"], found.embeddings, atol=1e-4)
     np.testing.assert_allclose(made["background_logits"], found.background, atol=1e-3)
+
+
+@pytest.mark.parametrize(("encoding", "tolerance"), [("f16", 1e-3), ("int8", 1e-2)])
+@torch.no_grad()
+def test_training_goes_on_from_what_a_bundle_holds(tmp_path, encoding, tolerance):
+    backbone = TinyBackbone()
+    words = torch.nn.functional.normalize(torch.randn(10, EMBEDDING), dim=-1)
+    written, read = (
+        Segmenter(
+            (backbone.head.weight, backbone.head.bias), Namer(backbone.classifier, backbone.classifier_bias, words)
+        )
+        for _ in range(2)
+    )
+    for parameter in written.parameters():
+        parameter.normal_()
+    store(graphs.segmenter_graph(written, backbone), tmp_path, "segmenter.onnx", encoding)
+    (tmp_path / "bundle.json").write_text(json.dumps({"segmenter": {"graph": "segmenter.onnx"}}))
+    warm.load(read, tmp_path)
+    kept = dict(read.named_parameters())
+    for name, parameter in written.named_parameters():
+        assert (kept[name] - parameter).abs().max() < tolerance * parameter.abs().max(), name
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from zegformer_tools.lite.losses import Losses, matched, pair_costs
 from zegformer_tools.lite.model import QUERIES, Namer, Segmenter, sine_position
 from zegformer_tools.lite.names import EMBEDDING, TextSpace
 from zegformer_tools.lite.synonyms import SYNONYMS
-from zegformer_tools.lite.train import RATE, WARM_UP, Taught, rate_at
+from zegformer_tools.lite.train import WARM_UP, Taught, balance, rate_at
 
 
 def test_the_true_mask_costs_least():
@@ -32,7 +32,7 @@ def test_a_step_lowers_the_loss_and_unlabelled_cells_teach_no_background():
     masks[0, :8], masks[1, 8:] = True, True
     nowhere = np.zeros((16, 24), bool)
     truth = [Segments(masks, [0, 1], nowhere), Segments(masks, [-1, -1], nowhere)]
-    losses = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool))
+    losses = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool), torch.zeros(5))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     found = []
     for _ in range(12):
@@ -58,13 +58,13 @@ def test_segments_without_a_name_are_matched_by_mask_alone():
 def test_a_name_close_to_the_right_one_is_wrong_only_within_its_set():
     rows = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.2]]), dim=-1)
     exclusive = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
-    losses = Losses(rows, rows[:0], exclusive)
+    losses = Losses(rows, rows[:0], exclusive, torch.zeros(3))
     kept = losses.without_near(torch.zeros(1, 4), torch.tensor([0]), rows)
     assert (kept[0] < -1).tolist() == [False, False, True, False]
 
 
 def test_a_photo_with_one_name_teaches_the_query_that_says_it_best():
-    losses = Losses(torch.eye(3), torch.eye(3)[:0], torch.ones(3, 3, dtype=torch.bool))
+    losses = Losses(torch.eye(3), torch.eye(3)[:0], torch.ones(3, 3, dtype=torch.bool), torch.zeros(3))
     masks = torch.tensor([[9.0, 9, -9, -9], [-9.0, -9, -9, -9], [-9.0, -9, 9, 9]])
     logits = torch.tensor([[0.5, 0, 0, 0], [9.0, 0, 0, 0], [0.0, 0, 0, 0]], requires_grad=True)
     losses._whole(masks, logits, 0, torch.eye(3)).backward()
@@ -74,7 +74,15 @@ def test_a_photo_with_one_name_teaches_the_query_that_says_it_best():
 
 def test_the_rate_rises_stays_and_falls():
     rates = [rate_at(step, 1000) for step in (0, WARM_UP, 390, 700, 999)]
-    assert rates[0] < rates[1] == rates[2] == RATE > rates[3] > rates[4] > 0
+    assert rates[0] < rates[1] == rates[2] == 1 > rates[3] > rates[4] > 0
+
+
+def test_a_rare_name_must_be_said_louder_than_a_frequent_one():
+    added = balance({0: 0.5, 2: 0.005}, 4)
+    assert added[0] > 0 > added[2] and added[[1, 3]].tolist() == [0, 0] and abs(added.sum()) < 1e-5
+    losses = Losses(torch.eye(4), torch.eye(4)[:0], torch.ones(4, 4, dtype=torch.bool), added)
+    same = torch.zeros(1, 5)
+    assert losses.naming(same, torch.tensor([2]), torch.eye(4)) > losses.naming(same, torch.tensor([0]), torch.eye(4))
 
 
 def test_synonyms_are_taught_and_never_wrong():

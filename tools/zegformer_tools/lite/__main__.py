@@ -33,6 +33,8 @@ def main() -> None:
         if name == "train":
             command.add_argument("--steps", type=int, default=7000)
             command.add_argument("--seed", type=int, default=0)
+            command.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
+            command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
             command.add_argument("--foil", action="store_true", help="a per-pixel model instead")
         if name in ("train", "image"):
             command.add_argument("--withhold", default="", help="names never taught, by commas")
@@ -48,7 +50,8 @@ def main() -> None:
         from . import foil, train
 
         run = foil.run if options.foil else train.run
-        run(options.data, options.cache, options.name, train.Options(options.steps, options.seed, withhold))
+        told = train.Options(options.steps, options.seed, options.rate, options.start, withhold)
+        run(options.data, options.cache, options.name, told)
     elif options.command == "image":
         from . import image
 

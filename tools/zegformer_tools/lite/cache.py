@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from .backbone import CHANNELS, Lite0, normalised
+from .backbone import CHANNELS
 from .composite import Cutout, cutouts, pasted
 from .data import (
     LABELLED_SETS,
-    LONG,
-    SHORT,
     Crop,
     Photo,
     Segments,
@@ -27,8 +24,10 @@ from .data import (
     labelled_photos,
     photos,
     segments,
+    sides,
     training_names,
 )
+from .features import Features
 
 CROPS = {"voc": 3, "coco": 20, "ccp": 3, "bsds": 8, "caltech101": 1, "grocery": 1}
 """Crops per photo; the first is the whole photo."""
@@ -37,7 +36,8 @@ COMPOSITES = 5000
 BASES = {"bsds": 0.4, "coco": 0.3, "voc": 0.3}
 """What a composite is pasted onto."""
 COMPOSITE = "composite"
-SIZES = {stride: c * (SHORT // stride) * (LONG // stride) for stride, c in CHANNELS.items()}
+PARTS = {384: 0.25, 256: 1.0}
+"""Shorter side of the crops -> share of all crops that is also made in this size."""
 STORED = {4: np.int8, 8: np.int8, 16: np.int8, 32: np.float16}
 """Strides 4 to 16 are kept in 8 bits, a scale for each channel in `scales.npz`."""
 CALIBRATION = 8
@@ -66,9 +66,15 @@ class Plan:
     cutout: Cutout | None = None
 
 
-def plan(data: Path, ids: dict[tuple[str, int], int], person: int, seed: int = 0) -> list[Plan]:
-    """Every crop in random order, so that a cache in the making already has all kinds."""
-    rng = np.random.default_rng(seed)
+def numbers(short: int) -> dict[int, int]:
+    """Stride -> how many numbers its features have for a crop of this size."""
+    height, width = sides(short)
+    return {stride: c * (height // stride) * (width // stride) for stride, c in CHANNELS.items()}
+
+
+def plan(data: Path, ids: dict[tuple[str, int], int], person: int, short: int) -> list[Plan]:
+    """Crops in random order, so that a cache in the making already has all kinds. Every size has crops of its own."""
+    rng = np.random.default_rng(0 if short == 256 else short)
     found: list[Plan] = []
     bases: dict[str, list[Plan]] = {}
     for kind in ("voc", "coco", "ccp", "bsds"):
@@ -77,7 +83,7 @@ def plan(data: Path, ids: dict[tuple[str, int], int], person: int, seed: int = 0
             if photo.held_out:
                 continue
             with Image.open(photo.image) as image:
-                here += list(_crops(photo, image.size, rng))
+                here += list(_crops(photo, image.size, short, rng))
         found += here
         bases[kind] = here
     for kind in LABELLED_SETS:
@@ -86,16 +92,16 @@ def plan(data: Path, ids: dict[tuple[str, int], int], person: int, seed: int = 0
                 continue
             photo = Photo(kind, path.stem, path)
             with Image.open(path) as image:
-                found += [replace(p, whole=ids[kind, folder]) for p in _crops(photo, image.size, rng)]
+                found += [replace(p, whole=ids[kind, folder]) for p in _crops(photo, image.size, short, rng)]
     found += _composites(cutouts(data, ids, person), bases, rng)
     order = rng.permutation(len(found))
-    return [found[i] for i in order]
+    return [found[i] for i in order[: int(len(found) * PARTS[short])]]
 
 
-def _crops(photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Iterator[Plan]:
+def _crops(photo: Photo, size: tuple[int, int], short: int, rng: np.random.Generator) -> Iterator[Plan]:
     for k in range(CROPS[photo.set]):
         scale = 1.0 if k == 0 else float(rng.uniform(LEAST_SCALE, 1.0))
-        yield Plan(photo, Crop.of(*size, scale, bool(rng.random() < 0.5), rng), k)
+        yield Plan(photo, Crop.of(*size, short, scale, bool(rng.random() < 0.5), rng), k)
 
 
 def _composites(pool: list[Cutout], bases: dict[str, list[Plan]], rng: np.random.Generator) -> list[Plan]:
@@ -140,35 +146,31 @@ class Maker:
         return pixels, Row(kind, crop.portrait, packed(found), frozenset(present))
 
 
-def as_bf16(backbone: Lite0) -> None:
-    """Half the memory traffic: features are kept in 16 bits or less anyway."""
-    parts = [backbone.stem, backbone.head, *(c for b in backbone.blocks for c in b.convolutions)]
-    for part in parts:
-        part.weight = part.weight.bfloat16().contiguous(memory_format=torch.channels_last)
-        part.bias = part.bias.bfloat16()
-
-
-def build(data: Path, folder: Path) -> None:
-    """Writes `features<stride>`, `scales.npz` and `crops.pkl`, the last anew as it goes: training may start early."""
-    folder.mkdir(parents=True, exist_ok=True)
+def build(data: Path, cache: Path) -> None:
+    """Makes the crops of every size, each in a folder of its own."""
+    cache.mkdir(parents=True, exist_ok=True)
     names, ids = training_names(data)
-    (folder / "names.json").write_text(json.dumps(names))
+    (cache / "names.json").write_text(json.dumps(names))
     person = names.index("person")
-    todo = plan(data, ids, person)
-    print(len(todo), "crops", flush=True)
-    files = {s: np.memmap(folder / f"features{s}", STORED[s], "w+", shape=(len(todo), n)) for s, n in SIZES.items()}
-    backbone, maker = Lite0(), Maker(data, ids, person)
-    as_bf16(backbone)
+    backbone = Features()
+    for short in PARTS:
+        folder = cache / f"crops{short}"
+        if not (folder / "complete").exists():
+            folder.mkdir(exist_ok=True)
+            _build(plan(data, ids, person, short), folder, short, backbone, Maker(data, ids, person))
+            (folder / "complete").touch()
 
-    def features(pixels: list[np.ndarray]) -> dict[int, np.ndarray]:
-        x = normalised(torch.from_numpy(np.stack(pixels))).bfloat16().contiguous(memory_format=torch.channels_last)
-        return {s: f.float().contiguous().numpy() for s, f in backbone.features(x).items()}
 
+def _build(todo: list[Plan], folder: Path, short: int, backbone: Features, maker: Maker) -> None:
+    """Writes `features<stride>`, `scales.npz` and `crops.pkl`, the last anew as it goes: training may start early."""
+    print(len(todo), "crops of", short, flush=True)
+    sizes = numbers(short)
+    files = {s: np.memmap(folder / f"features{s}", STORED[s], "w+", shape=(len(todo), n)) for s, n in sizes.items()}
     scales = {s: np.full(c, 1e-6, np.float32) for s, c in CHANNELS.items()}
     for portrait in (False, True):
         first = [p for p in todo if p.crop.portrait == portrait][: CALIBRATION * BATCH]
         for start in range(0, len(first), BATCH):
-            for s, f in features([maker(p)[0] for p in first[start : start + BATCH]]).items():
+            for s, f in backbone.strides(np.stack([maker(p)[0] for p in first[start : start + BATCH]])).items():
                 scales[s] = np.maximum(scales[s], np.abs(f).max((0, 2, 3)) / 127)
     kept: dict[str, Any] = {str(s): v for s, v in scales.items()}
     np.savez(folder / "scales.npz", **kept)
@@ -182,7 +184,7 @@ def build(data: Path, folder: Path) -> None:
         for waiting in pending.values():
             if waiting and (last or len(waiting) == BATCH):
                 places = [i for i, _ in waiting]
-                for s, f in features([p for _, p in waiting]).items():
+                for s, f in backbone.strides(np.stack([p for _, p in waiting])).items():
                     if STORED[s] is np.int8:
                         f = np.clip(np.rint(f / scales[s][:, None, None]), -127, 127)
                     files[s][places] = f.reshape(len(places), -1).astype(STORED[s])

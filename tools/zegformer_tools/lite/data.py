@@ -12,13 +12,18 @@ import numpy as np
 from PIL import Image
 
 SHORT, LONG = 256, 320
-"""Sides of a training crop; portraits are 320 high."""
+"""Sides of a training crop, or what they are multiples of; portraits are 320 high."""
 CELL = 4
 """Pixels per cell of the label maps kept for training."""
 LEAST_CELLS = 12
 MOST_SEGMENTS = 40
 LABELLED_SETS = ("caltech101", "grocery")
 """Photos with one name and no masks."""
+
+
+def sides(short: int) -> tuple[int, int]:
+    """The sides of a crop whose shorter one is `short`."""
+    return short, short * LONG // SHORT
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,16 @@ class Crop:
     box: tuple[float, float, float, float]
     flip: bool
     portrait: bool
+    short: int = SHORT
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return (LONG, SHORT) if self.portrait else (SHORT, LONG)
+        short, long = sides(self.short)
+        return (long, short) if self.portrait else (short, long)
 
     @classmethod
-    def of(cls, width: int, height: int, scale: float, flip: bool, rng: np.random.Generator) -> Crop:
+    def of(cls, width: int, height: int, short: int, scale: float, flip: bool, rng: np.random.Generator) -> Crop:
         """A random place; scale 1 is the largest crop that fits."""
         portrait = height > width
         long_side, short_side = (height, width) if portrait else (width, height)
@@ -89,7 +96,7 @@ class Crop:
         part = whole * scale
         h, w = (LONG * part, SHORT * part) if portrait else (SHORT * part, LONG * part)
         x, y = rng.uniform(0, width - w + 1e-6), rng.uniform(0, height - h + 1e-6)
-        return cls((x, y, x + w, y + h), flip, portrait)
+        return cls((x, y, x + w, y + h), flip, portrait, short)
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         h, w = self.size

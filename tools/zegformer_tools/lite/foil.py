@@ -14,11 +14,10 @@ from torch.nn import functional as F
 
 from . import losses
 from .backbone import Lite0
-from .cache import BATCH
-from .data import Segments
+from .data import SHORT, Segments
 from .model import FINE, TEMPERATURE, Namer, PixelDecoder
 from .names import TextSpace, imagenet_names
-from .train import Cached, Options, Taught, exclusive, namer_ridge, rate_at, text_space
+from .train import BATCHES, Cached, Options, Taught, balance, exclusive, has_bf16, namer_ridge, rate_at, text_space
 
 
 @dataclass
@@ -81,17 +80,19 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     space = text_space(data, cache)
     names: list[str] = json.loads((cache / "names.json").read_text())
     taught = Taught(space, names, options.withhold)
-    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)))
-    crops = Cached(cache, np.random.default_rng(options.seed), {names.index(n) for n in options.withhold & {*names}})
+    withheld = {names.index(n) for n in options.withhold & {*names}}
+    crops = Cached(cache, SHORT, np.random.default_rng(options.seed), withheld)
+    added = balance(crops.frequency, len(names))
+    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)), added)
     model = fresh(space)
     namer_ridge(model.namer, (model.head_weight, model.head_bias), crops, taught.table)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02, fused=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.02, fused=True)
     begun = time.time()
     for step in range(options.steps):
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, options.steps)
-        features, truth = crops.batch(BATCH)
-        with torch.autocast("cpu", torch.bfloat16):
+            group["lr"] = options.rate * rate_at(step, options.steps)
+        features, truth = crops.batch(BATCHES[SHORT])
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             found = model(features)
         flat = found.embeddings.flatten(2).unbind()
         near = F.interpolate(found.verdicts, scale_factor=8).flatten(2).unbind()
@@ -105,7 +106,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
             spots = spots[torch.randint(len(spots), (losses.POINTS // 4,))]
             rows, aim = flat[b][:, spots].T, aims[spots]
             logits = F.pad(TEMPERATURE * rows @ table.T, (0, 1), value=-1e4)
-            total.append(F.cross_entropy(teacher.without_near(logits, aim, table), aim))
+            total.append(teacher.naming(logits, aim, table) / len(aim))
             total.append(losses.DISTILLATION * (1 - F.cosine_similarity(rows, near[b][:, spots].T)).mean())
             right += int((logits[:, : len(names)].argmax(1) == aim).sum())
             asked += len(aim)

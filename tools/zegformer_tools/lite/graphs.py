@@ -10,59 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..official.graph import Graph
-from .backbone import STAGE_ENDS, Block, Convolution, Lite0
+from .backbone import Lite0
+from .features import backbone_nodes, clip, convolution
 from .image import RESIDUAL, SHARPNESS, SIDE
 from .model import DIM, FINE, HEADS, MASK_BIAS_LIMIT, QUERIES, Attention, Layer, Namer, PixelDecoder, Segmenter
 from .names import EMBEDDING
-
-
-def convolution(graph: Graph, x: str, part: Convolution) -> str:
-    name = part.name
-    kernel = part.weight.float().numpy()
-    before, after = part.pads
-    inputs = [
-        x,
-        graph.weight(f"{name}.weight", kernel, axis=0),
-        graph.weight(f"{name}.bias", part.bias.float().numpy()),
-    ]
-    size = kernel.shape[-1]
-    y = graph.node(
-        "Conv", inputs, name, kernel_shape=[size, size], strides=[part.stride] * 2, group=part.groups,
-        pads=[before, before, after, after],
-    )  # fmt: skip
-    return relu6(graph, y) if part.relu6 else y
-
-
-def relu6(graph: Graph, x: str) -> str:
-    return clip(graph, x, 0, 6)
-
-
-def clip(graph: Graph, x: str, low: float, high: float) -> str:
-    limits = []
-    for value in (low, high):
-        name = f"scalar_{value:g}".replace("-", "m")
-        if name not in graph.weights:
-            graph.weight(name, np.array(value))
-        limits.append(name)
-    return graph.node("Clip", [x, *limits], f"{x}.clip")
-
-
-def backbone_nodes(graph: Graph, x: str, backbone: Lite0) -> dict[int, str]:
-    """Stride -> name of its features."""
-    found = {}
-    x = convolution(graph, x, backbone.stem)
-    for index, block in enumerate(backbone.blocks):
-        x = _block(graph, x, block, f"block{index}")
-        if index in STAGE_ENDS:
-            found[STAGE_ENDS[index]] = x
-    return found
-
-
-def _block(graph: Graph, x: str, block: Block, name: str) -> str:
-    y = x
-    for part in block.convolutions:
-        y = convolution(graph, y, part)
-    return graph.node("Add", [y, x], f"{name}.out") if block.residual else y
 
 
 def linear(graph: Graph, x: str, name: str, layer: nn.Linear) -> str:
@@ -104,7 +56,7 @@ def segmenter_graph(model: Segmenter, backbone: Lite0) -> Graph:
     quarter = graph.node("AveragePool", [fine], "masks.coarse", kernel_shape=[4, 4], strides=[4, 4])
     coarse = graph.reshape(quarter, [0, 0, -1], "masks.coarse.flat")
     place = graph.weight("queries.place", model.place[None].numpy())
-    start = model.start(model.content)[None]
+    start = model.content[None].detach()
     x = graph.weight("queries.start", start.numpy())
     vectors = graph.weight("queries.start.masks", model.mask_vectors(start).numpy())
     for index, layer in enumerate(model.layers):

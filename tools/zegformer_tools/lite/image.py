@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import WIDTH, Lite0, normalised
-from .cache import as_bf16
+from .backbone import WIDTH, Lite0
 from .data import is_held_out, label_files, labelled_photos, photos
+from .features import Features
 from .losses import NEAR
 from .model import TEMPERATURE
 from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names
@@ -41,8 +41,7 @@ def masked_crop(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def collect(data: Path, cache: Path) -> None:
     """Pooled features of every region and photo with a name, mirrored or not: `regions.npz`."""
-    backbone = Lite0()
-    as_bf16(backbone)
+    backbone = Features()
     names = dataset_names(data)
     inputs: list[np.ndarray] = []
     rows: list[tuple[str, str, bool]] = []
@@ -50,8 +49,7 @@ def collect(data: Path, cache: Path) -> None:
 
     def flush() -> None:
         if inputs:
-            x = normalised(torch.from_numpy(np.stack(inputs))).bfloat16().contiguous(memory_format=torch.channels_last)
-            found.append(backbone.pooled(x).float().numpy().astype(np.float16))
+            found.append(backbone.pooled(np.stack(inputs)).astype(np.float16))
             inputs.clear()
 
     def add(crop: np.ndarray, kind: str, name: str, held: bool) -> None:

@@ -36,10 +36,13 @@ def pair_costs(points: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Losses:
-    """`names` [N, D] are taught, `others` [M, D] are only ever wrong; `exclusive` [N, N]: names of one data set."""
+    """`names` [N, D] are taught, `others` [M, D] are only ever wrong; `exclusive` [N, N]: names of one data set.
 
-    def __init__(self, names: Tensor, others: Tensor, exclusive: Tensor) -> None:
-        self.names, self.others, self.exclusive = names, others, exclusive
+    `added` [N] goes onto the names' logits while they are taught.
+    """
+
+    def __init__(self, names: Tensor, others: Tensor, exclusive: Tensor, added: Tensor) -> None:
+        self.names, self.others, self.exclusive, self.added = names, others, exclusive, added
 
     def __call__(self, found: Found, truth: list[Segments]) -> tuple[Tensor, dict[str, float]]:
         spots = torch.randint(found.mask_features[0, 0].numel(), (len(truth), POINTS))
@@ -74,7 +77,7 @@ class Losses:
                 continue
             rows, aim = rows[with_name], target[columns][with_name]
             picked = logits[rows]
-            named.append(F.cross_entropy(self.without_near(picked, aim, table), aim, reduction="sum"))
+            named.append(self.naming(picked, aim, table))
             kept.append((1 - F.cosine_similarity(embeddings[b][rows], found.verdicts[b][rows])).sum())
             right += int((picked[:, : len(self.names)].argmax(1) == aim).sum())
             asked += len(aim)
@@ -96,6 +99,11 @@ class Losses:
         loss = loss + DISTILLATION * parts["kept"] + WHOLE * parts["whole"]
         return loss, {**{k: v.item() for k, v in parts.items()}, "right": right / max(asked, 1)}
 
+    def naming(self, logits: Tensor, aim: Tensor, table: Tensor) -> Tensor:
+        """Cross-entropy of `logits` [K, N + M + 1] with the right names, summed."""
+        logits = logits + F.pad(self.added, (0, logits.shape[1] - len(self.added)))
+        return F.cross_entropy(self.without_near(logits, aim, table), aim, reduction="sum")
+
     def without_near(self, logits: Tensor, aim: Tensor, table: Tensor) -> Tensor:
         """`logits` [K, N + M + 1] with the names too close to the right ones out of the running."""
         near = self.names[aim] @ table.T > NEAR
@@ -110,7 +118,7 @@ class Losses:
             fits = (area > WHOLE_AREAS[0]) & (area < WHOLE_AREAS[1])
             best = (logits[:, name] + torch.where(fits, 0.0, -1e3)).argmax()
         aim = torch.tensor([name])
-        return F.cross_entropy(self.without_near(logits[best][None], aim, table), aim)
+        return self.naming(logits[best][None], aim, table)
 
 
 @torch.no_grad()

@@ -163,7 +163,6 @@ class Segmenter(nn.Module):
         self.name = nn.Linear(DIM, namer.words.shape[1])
         nn.init.normal_(self.name.weight, std=0.01)
         self.background = nn.Linear(DIM, 1)
-        self.start = nn.LayerNorm(DIM)
 
     def mask_vectors(self, x: Tensor) -> Tensor:
         return self.mask3(F.relu(self.mask2(F.relu(self.mask1(x)))))
@@ -177,7 +176,7 @@ class Segmenter(nn.Module):
         keys = (memory + sine_position(h, w)).flatten(2).transpose(1, 2)
         memory = memory.flatten(2).transpose(1, 2)
         coarse = F.avg_pool2d(fine, POSITION_STRIDE // 4).flatten(2)
-        x = self.start(self.content)[None].expand(count, -1, -1)
+        x = self.content[None].expand(count, -1, -1)
         vectors = [self.mask_vectors(x)]
         for layer in self.layers:
             bias = -F.relu(-(vectors[-1] @ coarse)).detach().clamp(max=MASK_BIAS_LIMIT)

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import losses
+from . import losses, warm
 from .backbone import CHANNELS, Lite0
-from .cache import COMPOSITE, COMPOSITES, CROPS, SIZES, STORED, Row, unpacked
-from .data import LONG, SHORT, Segments, training_names
+from .cache import COMPOSITE, COMPOSITES, CROPS, PARTS, STORED, Row, numbers, unpacked
+from .data import Segments, sides, training_names
 from .model import QUERIES, Namer, Segmenter
 from .names import TextSpace, imagenet_names, vocabulary
 from .synonyms import SYNONYMS
 
-BATCH = 16
-RATE = 1e-3
+BATCHES = {256: 16, 384: 8}
+"""Crops a step, by their size; the sizes take turns at random."""
 DECODER_PART = 0.35
 """Of the rate, for the transformer: at more its queries end up saying all the same."""
 CLIP = 1.0
@@ -35,6 +35,10 @@ FLAT = 0.4
 SHARES = {"voc": 0.34, "coco": 0.2, "ccp": 0.1, "bsds": 0.12, COMPOSITE: 0.14, "caltech101": 0.07, "grocery": 0.03}
 """Of the crops that are drawn."""
 RARITY = 0.4
+"""Within a set a crop is drawn as often as the count of its rarest name to the power of minus this."""
+BALANCE = 0.4
+"""Of the logarithm of a name's frequency: added to its logit while it is taught (logit adjustment, Menon et al., ICLR
+2021), so that a rare name need not be given up for a frequent one."""
 ANOTHER_WORD = 0.3
 """How often a name that has synonyms is taught by one of them."""
 EMA = 0.998
@@ -62,18 +66,22 @@ def fresh(space: TextSpace) -> Segmenter:
 
 
 class Cached:
-    """The cached crops, without those in whose photos a withheld name occurs."""
+    """The cached crops of one size, without those in whose photos a withheld name occurs."""
 
-    def __init__(self, folder: Path, rng: np.random.Generator, withheld: set[int]) -> None:
+    def __init__(self, cache: Path, short: int, rng: np.random.Generator, withheld: set[int]) -> None:
         self.rng = rng
+        self.sides = sides(short)
+        folder = cache / f"crops{short}"
         self.scales = {int(s): torch.from_numpy(v) for s, v in np.load(folder / "scales.npz").items()}
         rows: list[Row | None] = pickle.loads((folder / "crops.pkl").read_bytes())
         self.rows = {i: row for i, row in enumerate(rows) if row is not None and not withheld & row.present}
         self.files = {
-            s: np.memmap(folder / f"features{s}", STORED[s], "r", shape=(len(rows), n)) for s, n in SIZES.items()
+            s: np.memmap(folder / f"features{s}", STORED[s], "r", shape=(len(rows), n))
+            for s, n in numbers(short).items()
         }
         usable = [i for i, row in self.rows.items() if row.segments.names or row.segments.whole >= 0]
         weights = self._weights(usable)
+        self.frequency = self._frequency(usable, weights)
         self.choices = {}
         for portrait in (False, True):
             here = np.array([self.rows[i].portrait == portrait for i in usable])
@@ -81,9 +89,21 @@ class Cached:
             if portrait:
                 self.portraits = weights[here].sum() / weights.sum()
 
+    def _named(self, row: int) -> list[int]:
+        segments = self.rows[row].segments
+        return [n for n in (*segments.names, segments.whole) if n >= 0]
+
+    def _frequency(self, usable: list[int], weights: np.ndarray) -> dict[int, float]:
+        """How many segments of a name a crop has on average."""
+        found: dict[int, float] = {}
+        for row, weight in zip(usable, weights / weights.sum(), strict=True):
+            for name in self._named(row):
+                found[name] = found.get(name, 0.0) + float(weight)
+        return found
+
     def _weights(self, usable: list[int]) -> np.ndarray:
         """Each set has its share; within it, crops with a rare name come more often."""
-        names = [[n for n in (*self.rows[i].segments.names, self.rows[i].segments.whole) if n >= 0] for i in usable]
+        names = [self._named(i) for i in usable]
         counts = np.bincount([n for each in names for n in each])
         rarity = np.array([max((counts[n] ** -RARITY for n in each), default=1.0) for each in names])
         kinds = np.array([self.rows[i].set for i in usable])
@@ -97,7 +117,7 @@ class Cached:
         portrait = bool(self.rng.random() < self.portraits)
         indices, weights = self.choices[portrait]
         chosen = self.rng.choice(indices, size, p=weights)
-        h, w = (LONG, SHORT) if portrait else (SHORT, LONG)
+        h, w = reversed(self.sides) if portrait else self.sides
         features = {}
         for s, c in CHANNELS.items():
             kept = torch.from_numpy(np.array(self.files[s][chosen])).float().reshape(size, c, h // s, w // s)
@@ -112,7 +132,7 @@ def namer_ridge(
     """Starts the namer's learned part from a regression of true masks' features on their names' vectors."""
     inputs, targets = [], []
     for _ in range(batches):
-        features, truth = crops.batch(BATCH)
+        features, truth = crops.batch(16)
         wide = F.relu6(F.conv2d(features[32], *head))
         for b, segments in enumerate(truth):
             aims = [*segments.names, segments.whole]
@@ -149,14 +169,16 @@ class Options:
 
     steps: int
     seed: int = 0
+    rate: float = 1e-3
+    start: Path | None = None
+    """A bundle whose weights it starts from."""
     withhold: frozenset[str] = frozenset()
 
 
 def settings(options: Options) -> dict[str, Any]:
     """All that a run depends on, to be kept beside its weights."""
     constants = {
-        "batch": BATCH,
-        "rate": RATE,
+        "batches": BATCHES,
         "decoder_part": DECODER_PART,
         "clip": CLIP,
         "decay": DECAY,
@@ -165,6 +187,7 @@ def settings(options: Options) -> dict[str, Any]:
         "average": EMA,
         "shares": SHARES,
         "rarity": RARITY,
+        "balance": BALANCE,
         "another_word": ANOTHER_WORD,
         "points": losses.POINTS,
         "early_layers": losses.EARLY_LAYERS,
@@ -174,21 +197,43 @@ def settings(options: Options) -> dict[str, Any]:
         "negatives": losses.NEGATIVES,
         "near": losses.NEAR,
         "crops": CROPS,
+        "parts": PARTS,
         "composites": COMPOSITES,
         "queries": QUERIES,
     }
-    return {"steps": options.steps, "seed": options.seed, "withheld": sorted(options.withhold), **constants}
+    own = {
+        "steps": options.steps,
+        "seed": options.seed,
+        "rate": options.rate,
+        "withheld": sorted(options.withhold),
+        "start": options.start and json.loads((options.start / "training.json").read_text()),
+    }
+    return {**own, **constants}
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Up in a straight line, flat, down in a straight line."""
+    """The part of the highest rate: up in a straight line, flat, down in a straight line."""
     left = (steps - step) / (steps * (1 - FLAT))
-    return RATE * min(1.0, (step + 1) / WARM_UP, max(left, 0.01))
+    return min(1.0, (step + 1) / WARM_UP, max(left, 0.01))
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bf16 faster than f32: others emulate it, many times slower."""
+    return "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+def balance(frequency: dict[int, float], count: int) -> Tensor:
+    """[count]: what is added to the names' logits in training; 0 on average, and for names that are never taught."""
+    found = torch.zeros(count)
+    if frequency:
+        logs = torch.tensor(list(frequency.values())).log()
+        found[list(frequency)] = BALANCE * (logs - logs.mean())
+    return found
 
 
 def groups(model: Segmenter) -> list[dict[str, Any]]:
     """The parameters with their parts of the rate."""
-    careful = ("layers.", "content", "place", "start.", "mask1.", "mask2.", "mask3.")
+    careful = ("layers.", "content", "place", "mask1.", "mask2.", "mask3.")
     named = list(model.named_parameters())
     return [
         {"params": [p for n, p in named if n.startswith(careful)], "part": DECODER_PART},
@@ -203,7 +248,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     names: list[str] = json.loads((cache / "names.json").read_text())
     withheld = {names.index(n) for n in options.withhold if n in names}
     model = fresh(space)
-    optimiser = torch.optim.AdamW(groups(model), lr=RATE, weight_decay=DECAY, fused=True)
+    optimiser = torch.optim.AdamW(groups(model), lr=options.rate, weight_decay=DECAY, fused=True)
     file = cache / f"{name}.pt"
     step = 0
     average: dict[str, Tensor] = {}
@@ -215,19 +260,26 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         step = kept["step"]
         torch.manual_seed(options.seed + step)
     taught = Taught(space, names, options.withhold)
-    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)))
-    crops = Cached(cache, np.random.default_rng([options.seed, step]), withheld)
+    rng = np.random.default_rng([options.seed, step])
+    crops = {short: Cached(cache, short, rng, withheld) for short in BATCHES}
+    small = crops[min(crops)]
+    added = balance(small.frequency, len(names))
+    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)), added)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if step == 0:
-        namer_ridge(model.namer, (model.head_weight, model.head_bias), crops, taught.table)
+        if options.start:
+            warm.load(model, options.start)
+        else:
+            namer_ridge(model.namer, (model.head_weight, model.head_bias), small, taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     begun = saved = time.time()
     recent: list[dict[str, float]] = []
     while step < options.steps:
         for group in optimiser.param_groups:
-            group["lr"] = group["part"] * rate_at(step, options.steps)
-        features, truth = crops.batch(BATCH)
-        with torch.autocast("cpu", torch.bfloat16):
+            group["lr"] = group["part"] * options.rate * rate_at(step, options.steps)
+        short = int(rng.choice(list(BATCHES)))
+        features, truth = crops[short].batch(BATCHES[short])
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             found = model(features)
         teacher.names = taught.in_words()
         loss, report = teacher(found, truth)
@@ -244,7 +296,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         recent.append({**report, "spread": found.mask_vectors[-1].detach().std(1).mean().item()})
         if step % 50 == 0:
             means = {k: round(float(np.mean([r[k] for r in recent])), 3) for k in recent[0]}
-            print(f"step {step} {time.time() - begun:.0f} s {step * BATCH} crops", means, flush=True)
+            print(f"step {step} {time.time() - begun:.0f} s", means, flush=True)
             recent = []
         if time.time() - saved > SAVE_SECONDS or step == options.steps:
             saved = time.time()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use protobuf::Message;
 use wonnx::onnx::{GraphProto, ModelProto, TensorProto};
-use zegformer::engine::webgpu::{Device, OPERATORS, WebGpuGraph, operator};
+use zegformer::engine::webgpu::{Device, OPERATORS, Tuning, WebGpuGraph, operator};
 use zegformer::engine::{EngineError, Graph, Tensor};
 
 /// What the ONNX project allows its backends.
@@ -44,8 +44,8 @@ fn every_node_test_passes_or_is_refused_as_listed() {
         let name = name_of(path);
         let model = read_model(path);
         // With the kernels for CPU adapters and with those for GPUs: either runs anywhere.
-        let outcome = match run(&device.clone().tuned(true), path, &model) {
-            Outcome::Passed => run(&device.clone().tuned(false), path, &model),
+        let outcome = match run(&device.clone().tuned(Tuning::SOFTWARE), path, &model) {
+            Outcome::Passed => run(&device.clone().tuned(Tuning::GRAPHICS), path, &model),
             other => other,
         };
         match outcome {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nodes::{Case, random, run_case};
 use zegformer::engine::cpu::CpuGraph;
-use zegformer::engine::webgpu::{Device, WebGpuGraph};
+use zegformer::engine::webgpu::{Block, Device, Tuning, WebGpuGraph, measure};
 use zegformer::engine::{Graph, Tensor, weights};
 
 fn device() -> Device {
@@ -31,17 +31,74 @@ fn difference(expected: &Tensor, found: &Tensor) -> f32 {
 /// With the kernels for CPU adapters and with those for GPUs: either runs anywhere.
 #[test]
 fn every_operator_agrees_with_the_cpu() {
-    compare_cases(&device().tuned(true));
+    compare_cases(&device().tuned(Tuning::SOFTWARE), nodes::cases());
 }
 
 #[test]
 fn every_operator_agrees_with_the_cpu_as_on_a_gpu() {
-    compare_cases(&device().tuned(false));
+    compare_cases(&device().tuned(Tuning::GRAPHICS), nodes::cases());
 }
 
-fn compare_cases(device: &Device) {
+#[test]
+fn rows_agree_with_the_cpu_by_subgroups() {
+    let device = device();
+    assert!(device.has_subgroups(), "{} has no subgroups; Mesa's lavapipe does", device.adapter_name());
+    let rows = ["Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm", "Reduce", "Global"];
+    let cases: Vec<Case> =
+        nodes::cases().into_iter().filter(|case| rows.iter().any(|row| case.name.starts_with(row))).collect();
+    assert!(cases.len() > 40, "only {} cases", cases.len());
+    compare_cases(&device.tuned(Tuning { subgroups: true, ..Tuning::GRAPHICS }), cases);
+}
+
+#[test]
+fn weights_in_f16_agree_with_the_cpu() {
+    let cases = || nodes::cases().into_iter().map(Case::halved).collect::<Vec<Case>>();
+    compare_cases(&device().tuned(Tuning { half: true, ..Tuning::GRAPHICS }), cases());
+    compare_cases(&device().tuned(Tuning { half: true, ..Tuning::SOFTWARE }), cases());
+}
+
+/// Whatever block is measured to be the fastest on some card has to be right there.
+#[test]
+fn products_agree_with_the_cpu_by_every_block() {
+    let device = device();
+    for block in Block::CANDIDATES {
+        let tuning = Tuning { half: true, block, ..Tuning::GRAPHICS };
+        let shapes: [[&[usize]; 2]; 6] = [
+            [&[384, 64], &[64, 512]],
+            [&[333, 52], &[52, 404]],
+            [&[3, 200, 20], &[3, 20, 256]],
+            [&[2, 2, 260, 64], &[2, 1, 64, 132]],
+            [&[1030, 4], &[4, 1028]],
+            [&[257, 33], &[33, 515]],
+        ];
+        let plain = shapes.iter().map(|shapes| Case::new(&format!("by {block:?} of {shapes:?}"), "MatMul", shapes));
+        let images: [[&[usize]; 3]; 2] =
+            [[&[1, 48, 40, 40], &[96, 48, 1, 1], &[96]], [&[2, 20, 37, 36], &[68, 20, 1, 1], &[68]]];
+        let pointwise = images.iter().map(|shapes| {
+            let case = Case::new(&format!("by {block:?} of {shapes:?}"), "Conv", shapes);
+            case.list("strides", &[1, 1]).list("dilations", &[1, 1]).list("pads", &[0; 4])
+        });
+        let cases: Vec<Case> = plain.chain(pointwise).collect();
+        compare_cases(&device.clone().tuned(tuning), both(cases));
+    }
+}
+
+fn both(cases: Vec<Case>) -> Vec<Case> {
+    cases.iter().cloned().chain(cases.iter().cloned().map(Case::halved)).collect()
+}
+
+#[test]
+fn the_fastest_block_is_measured() {
+    let device = device();
+    let times = pollster::block_on(measure::times(&device, (64, 16, 64))).expect("the kernels run");
+    assert_eq!(times.len(), Block::CANDIDATES.len());
+    assert!(times.iter().all(|(_, time)| *time > std::time::Duration::ZERO), "{times:?}");
+    let fastest = pollster::block_on(measure::fastest(&device)).expect("the kernels run");
+    assert!(fastest.is_some_and(|block| Block::CANDIDATES.contains(&block)));
+}
+
+fn compare_cases(device: &Device, cases: Vec<Case>) {
     let mut failures = Vec::new();
-    let cases: Vec<Case> = nodes::cases();
     let wanted = std::env::var("ZEGFORMER_CASE").unwrap_or_default();
     for case in cases.iter().filter(|case| case.name.contains(&wanted)) {
         let expected = run_case(case, |model| CpuGraph::load(model).map(|graph| Box::new(graph) as Box<dyn Graph>));
@@ -73,13 +130,19 @@ fn compare_cases(device: &Device) {
 #[test]
 fn graphs_of_the_bundles_agree_with_the_cpu() {
     let device = device();
+    compare_graphs(&device);
+    let subgroups = device.has_subgroups();
+    compare_graphs(&device.tuned(Tuning { half: true, subgroups, ..Tuning::GRAPHICS }));
+}
+
+fn compare_graphs(device: &Device) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut compared = 0;
     for folder in [root.join("tests/golden/official-tiny/bundle"), root.join("models/zegformer-lite")] {
         for name in ["segmenter.onnx", "image.onnx", "image.onepass.onnx", "text.onnx"] {
             let path = folder.join(name);
             if path.exists() {
-                compare_graph(&device, &path);
+                compare_graph(device, &path);
                 compared += 1;
             }
         }

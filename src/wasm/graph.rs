@@ -6,6 +6,7 @@ use js_sys::{Array, Float32Array, Object, Reflect};
 use protobuf::Message;
 use wasm_bindgen::prelude::*;
 
+use crate::engine::webgpu::{Device, Tuning};
 use crate::engine::{Engine, EngineChoice, EngineError, Graph, Tensor, weights};
 use crate::pipeline::Error;
 
@@ -23,6 +24,7 @@ pub fn widen_weights(bytes: &[u8]) -> Result<Vec<u8>, JsError> {
 pub struct OnnxGraph {
     graph: Box<dyn Graph>,
     adapter: String,
+    tuning: String,
 }
 
 #[wasm_bindgen]
@@ -31,15 +33,29 @@ impl OnnxGraph {
     pub async fn load(bytes: &[u8], engine: String) -> Result<OnnxGraph, JsError> {
         let choice: EngineChoice = engine.parse().map_err(Error::from)?;
         let (engine, info) = Engine::choose(choice).await?;
-        let (model, _) = weights::parse(bytes)?;
-        let graph = engine.load(weights::widen(model, &HashMap::new())?)?;
-        Ok(OnnxGraph { graph, adapter: info.adapter })
+        OnnxGraph::on(&engine, info.adapter, bytes)
+    }
+
+    /// Loads a graph on WebGPU with all that is meant for graphics cards, even on a software adapter, where it is slow:
+    /// for tests.
+    #[wasm_bindgen(js_name = loadForCard)]
+    pub async fn load_for_card(bytes: &[u8]) -> Result<OnnxGraph, JsError> {
+        let device = Device::request().await?;
+        let tuning = Tuning { half: true, subgroups: device.has_subgroups(), ..Tuning::GRAPHICS };
+        let adapter = device.adapter_name().to_string();
+        OnnxGraph::on(&Engine::WebGpu(device.tuned(tuning)), adapter, bytes)
     }
 
     /// The adapter's name, or `CPU`.
     #[wasm_bindgen(getter)]
     pub fn adapter(&self) -> String {
         self.adapter.clone()
+    }
+
+    /// What the kernels are tuned to; empty on the CPU.
+    #[wasm_bindgen(getter)]
+    pub fn tuning(&self) -> String {
+        self.tuning.clone()
     }
 
     /// Runs the graph. `inputs` is a list of `{name, shape, data}` with `data` a `Float32Array`; so is the answer.
@@ -68,6 +84,18 @@ impl OnnxGraph {
             outputs.push(&output);
         }
         Ok(outputs)
+    }
+}
+
+impl OnnxGraph {
+    fn on(engine: &Engine, adapter: String, bytes: &[u8]) -> Result<OnnxGraph, JsError> {
+        let tuning = match engine {
+            Engine::WebGpu(device) => format!("{:?}", device.tuning()),
+            Engine::Cpu => String::new(),
+        };
+        let (model, _) = weights::parse(bytes)?;
+        let graph = engine.load(weights::widen(model, &HashMap::new())?)?;
+        Ok(OnnxGraph { graph, adapter, tuning })
     }
 }
 

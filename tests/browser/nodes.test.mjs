@@ -63,16 +63,17 @@ async function read(name) {
  * Runs a model in the page.
  *
  * @param {{model: number[], inputs: {name: string, shape: number[], values: number[]}[]}} given
+ * @param {boolean} [forCard] with the kernels for graphics cards
  * @returns {Promise<{shape: number[], values: number[]}[]>}
  */
-function run(given) {
-    return page.evaluate(async ({ model, inputs }) => {
+function run(given, forCard = false) {
+    return page.evaluate(async ({ model, inputs, forCard }) => {
         const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
-        const graph = await OnnxGraph.load(new Uint8Array(model), 'webgpu');
+        const graph = await (forCard ? OnnxGraph.loadForCard(new Uint8Array(model)) : OnnxGraph.load(new Uint8Array(model), 'webgpu'));
         const results = await graph.run(inputs.map(({ name, shape, values }) => ({ name, shape, data: new Float32Array(values) })));
         graph.free();
         return results.map((/** @type {any} */ { shape, data }) => ({ shape, values: [...data] }));
-    }, given);
+    }, { ...given, forCard });
 }
 
 describe('ONNX node tests on WebGPU', { timeout: 2 * PATIENCE_MS }, () => {

@@ -10,6 +10,7 @@ use wonnx::onnx::{
 use zegformer::engine::{EngineError, Graph, Tensor};
 
 /// An input of a node.
+#[derive(Clone)]
 enum Given {
     /// Random numbers at run time.
     Data {
@@ -26,6 +27,7 @@ enum Given {
     Missing,
 }
 
+#[derive(Clone)]
 pub struct Case {
     pub name: String,
     operator: String,
@@ -33,6 +35,8 @@ pub struct Case {
     inputs: Vec<Given>,
     attributes: Vec<AttributeProto>,
     outputs: usize,
+    /// Whether random weights are rounded to f16.
+    half: bool,
     /// Whether the output is no float and becomes one by a Cast.
     cast: bool,
 }
@@ -48,8 +52,21 @@ impl Case {
             inputs: shapes.iter().map(data).collect(),
             attributes: Vec::new(),
             outputs: 1,
+            half: false,
             cast: false,
         }
+    }
+
+    /// The same with what products and convolutions multiply by as constants that f16 holds exactly.
+    pub fn halved(mut self) -> Case {
+        self.half = true;
+        let weighed = matches!(self.operator.as_str(), "Conv" | "MatMul" | "Gemm");
+        if let Some(second) = self.inputs.get_mut(1).filter(|_| weighed)
+            && let Given::Data { shape, .. } = second
+        {
+            *second = Given::Weights(shape.clone());
+        }
+        self
     }
 
     pub fn named(mut self, node: &str) -> Case {
@@ -118,7 +135,7 @@ impl Case {
         self.attribute(name, AttributeProto_AttributeType::FLOAT, |attribute| attribute.set_f(value))
     }
 
-    fn list(self, name: &str, values: &[i64]) -> Case {
+    pub fn list(self, name: &str, values: &[i64]) -> Case {
         self.attribute(name, AttributeProto_AttributeType::INTS, |attribute| attribute.set_ints(values.to_vec()))
     }
 
@@ -193,8 +210,11 @@ pub fn run_case(case: &Case, load: impl Fn(ModelProto) -> Result<Box<dyn Graph>,
                 tensors.push((name, random(shape, seed, *low, *high)));
             }
             Given::Weights(shape) => {
-                let values = random(shape, seed, -1.0, 1.0);
-                graph.mut_initializer().push(float_tensor(&name, shape, values.data()));
+                let mut values = random(shape, seed, -1.0, 1.0).data().to_vec();
+                if case.half {
+                    values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value).to_f32());
+                }
+                graph.mut_initializer().push(float_tensor(&name, shape, &values));
             }
             Given::Floats(shape, values) => graph.mut_initializer().push(float_tensor(&name, shape, values)),
             Given::Ints(values) => {

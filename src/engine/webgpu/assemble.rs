@@ -1,6 +1,6 @@
 //! The plan as a model that wonnx can hold: one node for each kernel, the shape of every value stated.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wonnx::onnx::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorProto_DataType, TensorShapeProto,
@@ -32,6 +32,7 @@ fn stated(name: &str, shape: &[usize]) -> ValueInfoProto {
 pub fn assemble(
     original: &ModelProto,
     planner: Planner,
+    half: &HashSet<String>,
     inputs: &[(String, Vec<usize>)],
     outputs: &[View],
 ) -> Result<Plan, EngineError> {
@@ -53,10 +54,8 @@ pub fn assemble(
         node.mut_output().push(name.clone());
         graph.mut_node().push(node);
         graph.mut_value_info().push(stated(name, shape));
-        let kernel = step.work.kernel(tuning).map_err(|reason| EngineError::Unsupported {
-            operator: step.operator.clone(),
-            node: step.node.clone(),
-            reason,
+        let kernel = step.work.kernel(tuning, |buffer| half.contains(&buffers.names[buffer])).map_err(|reason| {
+            EngineError::Unsupported { operator: step.operator.clone(), node: step.node.clone(), reason }
         })?;
         kernels.insert(name.clone(), kernel);
     }

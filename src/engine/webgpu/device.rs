@@ -10,17 +10,12 @@ use wonnx::wgpu;
 
 use super::super::EngineError;
 use super::lower::Kernel;
+use super::measure;
 use super::plan::Limits;
+use super::tuning::Tuning;
 
 /// Kernels by the name of the value that they compute, handed to wonnx while a session is made.
 type Kernels = Rc<RefCell<HashMap<String, Kernel>>>;
-
-/// What a kernel is tuned to.
-#[derive(Clone, Copy, Debug)]
-pub struct Tuning {
-    /// The adapter is a CPU in disguise: few wide threads, no barriers.
-    pub software: bool,
-}
 
 /// A device with its queue, its compiled pipelines, and whether it is still there. Clones share all.
 #[derive(Clone)]
@@ -33,7 +28,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Asks for the adapter with the highest performance and a device with all its limits.
+    /// Asks for the adapter with the highest performance and a device with all its limits. On a graphics card some
+    /// kernels are timed, which takes some tens of milliseconds; see [`Device::tuning`].
     ///
     /// # Errors
     /// [`EngineError::NoAdapter`] with the reason.
@@ -53,6 +49,7 @@ impl Device {
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("zegformer"),
                 required_limits: adapter.limits(),
+                required_features: adapter.features() & wgpu::Features::SUBGROUP,
                 ..Default::default()
             })
             .await
@@ -78,7 +75,9 @@ impl Device {
             .into_iter()
             .find(|word| !word.trim().is_empty())
             .map_or("unnamed adapter", |word| word.trim());
-        let tuning = Tuning { software: info.device_type == wgpu::DeviceType::Cpu || is_software(&words) };
+        let software = info.device_type == wgpu::DeviceType::Cpu || is_software(&words);
+        let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && says_subgroup_id();
+        let tuning = if software { Tuning::SOFTWARE } else { Tuning { subgroups, half: true, ..Tuning::GRAPHICS } };
         let kernels = Kernels::default();
         let planned = kernels.clone();
         let context = Context {
@@ -91,7 +90,11 @@ impl Device {
             }),
             pipelines: RefCell::default(),
         };
-        Ok(Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning, lost })
+        let mut made = Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning, lost };
+        if !software {
+            made.tuning.block = measure::fastest(&made).await?.unwrap_or(tuning.block);
+        }
+        Ok(made)
     }
 
     /// The adapter in words.
@@ -104,11 +107,21 @@ impl Device {
         self.tuning.software
     }
 
-    /// The same device with the kernels for CPU adapters or for GPUs, whatever it is: for tests of both.
+    /// The same device with other kernels: all run anywhere, subgroups only where [`Device::has_subgroups`]. For tests.
     #[must_use]
-    pub fn tuned(mut self, software: bool) -> Device {
-        self.tuning = Tuning { software };
+    pub fn tuned(mut self, tuning: Tuning) -> Device {
+        self.tuning = tuning;
         self
+    }
+
+    /// Whether kernels may use subgroups.
+    pub fn has_subgroups(&self) -> bool {
+        self.context.device.features().contains(wgpu::Features::SUBGROUP) && says_subgroup_id()
+    }
+
+    /// What kernels are tuned to: by the adapter's kind and features, and by what was measured on it.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
     }
 
     /// What a buffer can hold.
@@ -120,10 +133,6 @@ impl Device {
     /// Pipelines made while an error was reported may be invalid.
     pub(super) fn forget_pipelines(&self) {
         self.context.pipelines.borrow_mut().clear();
-    }
-
-    pub(super) fn tuning(&self) -> Tuning {
-        self.tuning
     }
 
     pub(super) fn context(&self) -> &Rc<Context> {
@@ -175,6 +184,26 @@ impl Scope {
             None => Ok(()),
         }
     }
+}
+
+/// Whether shaders can ask for the number of their subgroup, which browsers learnt later than subgroups themselves.
+#[cfg(target_arch = "wasm32")]
+fn says_subgroup_id() -> bool {
+    use js_sys::{Function, Reflect};
+    use wasm_bindgen::{JsCast, JsValue};
+
+    let get = |of: &JsValue, name: &str| Reflect::get(of, &JsValue::from_str(name)).ok();
+    let says = || {
+        let known = get(&get(&get(&js_sys::global(), "navigator")?, "gpu")?, "wgslLanguageFeatures")?;
+        let has: Function = get(&known, "has")?.dyn_into().ok()?;
+        has.call1(&known, &JsValue::from_str("subgroup_id")).ok()?.as_bool()
+    };
+    says().unwrap_or(false)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn says_subgroup_id() -> bool {
+    true
 }
 
 /// Vendor and architecture, which browsers tell and wgpu does not pass on.

@@ -10,10 +10,13 @@ mod check;
 mod device;
 mod fold;
 mod fuse;
+mod half;
 mod lower;
+pub mod measure;
 mod operators;
 mod plan;
 mod template;
+mod tuning;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -29,6 +32,7 @@ use check::{Checked, Kind};
 pub use device::Device;
 pub use operators::{OPERATORS, operator};
 use plan::Plan;
+pub use tuning::{Block, Tuning};
 
 /// Sessions kept for different input shapes; the one used longest ago goes first.
 const KEPT_SESSIONS: usize = 3;
@@ -45,7 +49,7 @@ type Shapes = Vec<(String, Vec<usize>)>;
 /// The largest binding of a run of `model` (f32 weights) on a graphics card, for inputs of the given shapes: the name of
 /// its value, and its bytes. Needs no device.
 pub fn largest_binding(model: &ModelProto, inputs: &[(String, Vec<usize>)]) -> Result<(String, u64), EngineError> {
-    plan::largest(model, &check::check(model)?, inputs, device::Tuning { software: false })
+    plan::largest(model, &check::check(model)?, inputs, Tuning::GRAPHICS)
 }
 
 /// A graph on a GPU. Compiled for each new set of input shapes; weights are uploaded once.
@@ -53,6 +57,8 @@ pub struct WebGpuGraph {
     device: Device,
     model: ModelProto,
     checked: Checked,
+    /// Names of the weights that are f16.
+    half: HashSet<String>,
     weights: Rc<Weights>,
     /// The last used first.
     sessions: Vec<(Shapes, Compiled)>,
@@ -79,10 +85,11 @@ impl WebGpuGraph {
     /// # Errors
     /// [`EngineError::Unsupported`] for an operator, operator set, attribute or type of elements that is not known. What
     /// shapes or the content of constants decide (ranks, sizes, tensors without elements) is refused by the first run.
-    pub fn load(device: Device, model: ModelProto) -> Result<WebGpuGraph, EngineError> {
+    pub fn load(device: Device, mut model: ModelProto) -> Result<WebGpuGraph, EngineError> {
         device.check()?;
         let checked = check::check(&model)?;
-        Ok(WebGpuGraph { device, model, checked, weights: Rc::default(), sessions: Vec::new() })
+        let half = if device.tuning().half { half::narrow(&mut model) } else { HashSet::new() };
+        Ok(WebGpuGraph { device, model, checked, half, weights: Rc::default(), sessions: Vec::new() })
     }
 
     /// Integers and truth values travel as f32: refuses what is neither.
@@ -99,7 +106,8 @@ impl WebGpuGraph {
     }
 
     async fn compile(&mut self, shapes: &Shapes) -> Result<Compiled, EngineError> {
-        let plan = plan::plan(&self.model, &self.checked, shapes, self.device.tuning(), self.device.limits())?;
+        let tuning = self.device.tuning();
+        let plan = plan::plan(&self.model, &self.checked, &self.half, shapes, tuning, self.device.limits())?;
         let Plan { model: mut planned, weights: read, kernels, outputs } = plan;
         // wonnx reads the weights once; then they are on the GPU under their names. They move there and back, since a
         // second copy of a large model's weights may not fit.

@@ -1,15 +1,15 @@
 //! From an ONNX graph and the shapes of its inputs to kernels: every value gets its shape, constants that only steer other
 //! operators are folded, views (Reshape and the like) become names of the same buffer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wonnx::onnx::{ModelProto, NodeProto, TensorProto, TensorProto_DataType};
 
 use super::super::{EngineError, element_count};
 use super::check::{Checked, Kind};
-use super::device::Tuning;
 use super::lower::Kernel;
 use super::operators::{Types, operator};
+use super::tuning::Tuning;
 use super::{assemble, fold, fuse, lower};
 
 /// Constants up to this many elements are kept on the host as well, where shaders can contain them.
@@ -142,17 +142,18 @@ pub struct Planner {
     pub tuning: Tuning,
 }
 
-/// Plans `model`, which was `checked`, for inputs of the given shapes.
+/// Plans `model`, which was `checked`, for inputs of the given shapes. `half`: names of the weights in f16.
 pub fn plan(
     model: &ModelProto,
     checked: &Checked,
+    half: &HashSet<String>,
     inputs: &[(String, Vec<usize>)],
     tuning: Tuning,
     limits: Limits,
 ) -> Result<Plan, EngineError> {
     let (planner, outputs) = prepare(model, checked, inputs, tuning)?;
     limits.check(&planner)?;
-    assemble::assemble(model, planner, inputs, &outputs)
+    assemble::assemble(model, planner, half, inputs, &outputs)
 }
 
 /// The largest buffer of a run for inputs of the given shapes: its value's name and its bytes.

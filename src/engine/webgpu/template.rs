@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use tera::{Context, Tera};
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("row", include_str!("shaders/row.wgsl")),
+    ("weight", include_str!("shaders/weight.wgsl")),
     ("gemm", include_str!("shaders/gemm.wgsl")),
     ("conv", include_str!("shaders/conv.wgsl")),
     ("softmax", include_str!("shaders/softmax.wgsl")),

@@ -4,9 +4,9 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints, string};
-use super::super::device::Tuning;
 use super::super::plan::{Planner, Value};
 use super::super::template::{render, spread};
+use super::super::tuning::Tuning;
 use super::{Inputs, Kernel, Product, Tail, Work};
 
 /// A window that slides over planes, as (y, x).
@@ -166,7 +166,8 @@ impl Conv {
         (channels, pixels)
     }
 
-    pub fn kernel(self, tuning: Tuning) -> Result<Kernel, String> {
+    /// Its kernel; `half`: whether its weights are stored in f16.
+    pub fn kernel(self, tuning: Tuning, half: bool) -> Result<Kernel, String> {
         let window = self.window;
         let (tm, tx) = self.tile(tuning);
         let strips = window.output.1.div_ceil(tx);
@@ -207,6 +208,7 @@ impl Conv {
         for (name, number) in numbers {
             context.insert(name, &number);
         }
+        context.insert("half", &half);
         context.insert("bias", &self.bias.is_some());
         context.insert("residual", &self.tail.residual.is_some());
         context.insert("helpers", &self.tail.helpers());

@@ -12,8 +12,8 @@ mod views;
 
 use wonnx::onnx::NodeProto;
 
-use super::device::Tuning;
 use super::plan::{Planner, Value, View};
+use super::tuning::Tuning;
 pub use conv::Conv;
 pub use elementwise::Map;
 pub use product::Product;
@@ -47,11 +47,18 @@ impl Work {
         }
     }
 
-    pub fn kernel(self, tuning: Tuning) -> Result<Kernel, String> {
+    /// Its kernel; `half` says which buffers are stored in f16.
+    pub fn kernel(self, tuning: Tuning, half: impl Fn(usize) -> bool) -> Result<Kernel, String> {
         match self {
             Work::Map(map) => map.kernel(),
-            Work::Product(product) => product.kernel(tuning),
-            Work::Conv(conv) => conv.kernel(tuning),
+            Work::Product(product) => {
+                let half = [half(product.a), half(product.b)];
+                product.kernel(tuning, half)
+            }
+            Work::Conv(conv) => {
+                let half = half(conv.weights);
+                conv.kernel(tuning, half)
+            }
             Work::Ready(_, kernel) => Ok(kernel),
         }
     }

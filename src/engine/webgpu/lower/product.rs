@@ -4,11 +4,14 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int};
-use super::super::device::Tuning;
 use super::super::plan::{Planner, Value, View};
 use super::super::template::{literal, render, spread};
+use super::super::tuning::{Block, Tuning};
 use super::reduce::place;
 use super::{Inputs, Kernel, Tail, Work, broadcast, strides};
+
+/// Columns of a, and rows of b, that a workgroup shares at a time.
+const K_TILE: usize = 16;
 
 /// How the added bias lies along the result.
 #[derive(Clone, Copy, PartialEq)]
@@ -73,19 +76,27 @@ impl Product {
         [Some(self.a), Some(self.b), bias, self.tail.residual].into_iter().flatten().collect()
     }
 
-    pub fn kernel(self, tuning: Tuning) -> Result<Kernel, String> {
+    /// Its kernel; `half`: which of a and b are stored in f16.
+    pub fn kernel(self, tuning: Tuning, half: [bool; 2]) -> Result<Kernel, String> {
+        let block = tuning.block_for(self.m * self.n * self.stacks);
+        self.with(block, half)
+    }
+
+    /// The kernel that computes it by this block, as far as the product is large enough for it.
+    pub fn with(self, block: Block, half: [bool; 2]) -> Result<Kernel, String> {
         let Product { m, k, n, stacks, .. } = self;
         let n4 = n.div_ceil(4);
-        let (tm, tn4) = tile(tuning, m, n4, stacks);
+        let (tm, tn4) = (block.rows.min(m), block.columns.min(n4));
         let (columns, rows) = (n4.div_ceil(tn4), m.div_ceil(tm));
         // Few columns (or rows): the workgroup turns that way, so that no lane idles.
-        let size_x = columns.next_power_of_two().min(8);
-        let size_y = rows.next_power_of_two().min(64 / size_x);
-        let (groups_n, groups_m) = (columns.div_ceil(size_x), rows.div_ceil(size_y));
-        let workgroups = spread(groups_n * groups_m * stacks, 1);
         let a_vec =
             self.a_steps.1 == 1 && k.is_multiple_of(4) && self.a_steps.0.is_multiple_of(4) && self.a_offset.1 == 4;
         let b_vec = self.b_steps.1 == 1 && n.is_multiple_of(4) && self.b_offset.1 == 4;
+        let shared = block.shared.filter(|&side| a_vec && b_vec && columns >= side && rows >= side);
+        let size_x = shared.unwrap_or(columns.next_power_of_two().min(8));
+        let size_y = shared.unwrap_or(rows.next_power_of_two().min(64 / size_x));
+        let (groups_n, groups_m) = (columns.div_ceil(size_x), rows.div_ceil(size_y));
+        let workgroups = spread(groups_n * groups_m * stacks, 1);
         let bias = match self.bias {
             None => "none",
             Some((_, Bias::Scalar)) => "scalar",
@@ -109,6 +120,8 @@ impl Product {
             ("groups_m", groups_m),
             ("groups_x", workgroups.0 as usize),
             ("k_step", if a_vec { 4 } else { 1 }),
+            ("k_tile", K_TILE),
+            ("step_j", if shared.is_some() { size_x } else { 1 }),
             ("a_row", self.a_steps.0),
             ("a_col", self.a_steps.1),
             ("b_row", self.b_steps.0),
@@ -119,8 +132,12 @@ impl Product {
         for (name, number) in numbers {
             context.insert(name, &number);
         }
-        context.insert("m_full", &m.is_multiple_of(tm));
-        context.insert("n_full", &n4.is_multiple_of(tn4));
+        let (group_rows, group_columns) = if shared.is_some() { (tm * size_y, tn4 * size_x) } else { (tm, tn4) };
+        context.insert("shared", &shared.is_some());
+        context.insert("m_full", &m.is_multiple_of(group_rows));
+        context.insert("n_full", &n4.is_multiple_of(group_columns));
+        context.insert("a_half", &half[0]);
+        context.insert("b_half", &half[1]);
         context.insert("a_vec", &a_vec);
         context.insert("b_vec", &b_vec);
         context.insert("a_offset", &self.a_offset.0);
@@ -133,19 +150,6 @@ impl Product {
         context.insert("activation", &self.tail.body());
         Ok(Kernel { shader: render("gemm", &context)?, workgroups })
     }
-}
-
-/// Rows and vec4 columns per thread: much work per load on a CPU, enough threads on a GPU.
-fn tile(tuning: Tuning, m: usize, n4: usize, stacks: usize) -> (usize, usize) {
-    let threads = |tm: usize, tn4: usize| m.div_ceil(tm) * n4.div_ceil(tn4) * stacks;
-    let (tm, tn4) = if tuning.software || threads(8, 2) >= 65_536 {
-        (8, 2)
-    } else if threads(4, 2) >= 16_384 {
-        (4, 2)
-    } else {
-        (4, 1)
-    };
-    (tm.min(m), tn4.min(n4))
 }
 
 pub fn matmul(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {

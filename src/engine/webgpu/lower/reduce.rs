@@ -1,12 +1,11 @@
 //! Reductions over any axes, and global pooling.
 
-use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
 use super::super::plan::{Planner, Value};
 use super::super::template::{literal, render};
-use super::rows::{row_groups, row_threads};
+use super::rows::{row_context, row_groups, row_threads};
 use super::{Inputs, Kernel, axis, ready, strides};
 
 pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
@@ -79,15 +78,13 @@ pub fn reduce(
         _ => ("0.0", "s + x * x", "s".to_string()),
     };
     let join = match operator {
-        "ReduceMax" => "max(a, b)",
-        "ReduceMin" => "min(a, b)",
-        _ => "a + b",
+        "ReduceMax" => "max",
+        "ReduceMin" => "min",
+        _ => "add",
     };
     let threads = row_threads(planner.tuning, rows, n);
     let workgroups = row_groups(rows, threads);
-    let mut context = Context::new();
-    context.insert("threads", &threads);
-    context.insert("groups_x", &workgroups.0);
+    let mut context = row_context(planner.tuning, threads, workgroups);
     context.insert("rows", &rows);
     context.insert("n", &n);
     context.insert("base", &place("row", &kept));

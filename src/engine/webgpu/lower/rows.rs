@@ -4,9 +4,9 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int};
-use super::super::device::Tuning;
 use super::super::plan::{Planner, Value};
 use super::super::template::{literal, render, spread};
+use super::super::tuning::Tuning;
 use super::elementwise::map;
 use super::reduce::reduce;
 use super::{Inputs, Kernel, axis, ready};
@@ -14,6 +14,19 @@ use super::{Inputs, Kernel, axis, ready};
 /// Threads for a row of `n` elements: a software adapter pays dearly for barriers.
 pub fn row_threads(tuning: Tuning, rows: usize, n: usize) -> usize {
     if tuning.software || n < 32 || (rows > 65_536 && n < 256) { 1 } else { 64 }
+}
+
+/// What the template needs to know of how a row is shared: its threads, and subgroups if they are used.
+pub fn row_context(tuning: Tuning, threads: usize, groups: (u32, u32, u32)) -> Context {
+    let mut context = Context::new();
+    let subgroups = tuning.subgroups && threads > 1;
+    context.insert("threads", &threads);
+    context.insert("groups_x", &groups.0);
+    context.insert("subgroups", &subgroups);
+    // Browsers ask for the directive; wgpu's own compiler does not know it yet and needs none.
+    let enable = if subgroups && cfg!(target_arch = "wasm32") { "enable subgroups;" } else { "" };
+    context.insert("enable", enable);
+    context
 }
 
 pub fn row_groups(rows: usize, threads: usize) -> (u32, u32, u32) {
@@ -30,9 +43,7 @@ pub fn softmax(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resu
     let rows = x.count() / n.max(1);
     let threads = row_threads(planner.tuning, rows, n);
     let workgroups = row_groups(rows, threads);
-    let mut context = Context::new();
-    context.insert("threads", &threads);
-    context.insert("groups_x", &workgroups.0);
+    let mut context = row_context(planner.tuning, threads, workgroups);
     context.insert("rows", &rows);
     context.insert("n", &n);
     context.insert("inner", &inner);
@@ -97,9 +108,7 @@ fn normalise(
         }
         views.push(planner.view(parameter)?);
     }
-    let mut context = Context::new();
-    context.insert("threads", &threads);
-    context.insert("groups_x", &workgroups.0);
+    let mut context = row_context(planner.tuning, threads, workgroups);
     context.insert("rows", &rows);
     context.insert("n", &n);
     context.insert("channels", &channels.unwrap_or(0));

@@ -3,12 +3,14 @@
 // group) x tx neighbouring pixels of a row; a strip of the input row stays in registers for all tm channels. Rows and
 // columns in the padding are read from the border and replaced by zero, so the loops have no branch.
 #}
+{% import "weight" as weight %}
 @group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+@group(0) @binding(1) var<storage, read> w: array<{{ weight::element(vec=false, half=half) }}>;
 {% if bias %}@group(0) @binding(2) var<storage, read> bias: array<f32>;{% endif %}
 {% if residual %}@group(0) @binding({{ residual_binding }}) var<storage, read> residual: array<f32>;{% endif %}
 @group(0) @binding({{ output_binding }}) var<storage, read_write> y: array<f32>;
 
+{% if half %}{{ weight::helpers() }}{% endif %}
 alias T = f32;
 {{ helpers }}
 fn act(v: T) -> T {
@@ -47,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 			let wr = (m * {{ cin_per_group }}u + c) * {{ kh * kw }}u + ky * {{ kw }}u;
 			{% for i in range(end=tm) %}{% set_global io = i * cin_per_group * kh * kw %}{% for kx in range(end=kw) %}
 			{
-				let ww = w[wr + {{ io + kx }}u];
+				{% set step = io + kx %}let ww = {{ weight::at(of="w", at="wr + " ~ step ~ "u", vec=false, half=half) }};
 				{% for j in range(end=tx) %}
 				s{{ i }}_{{ j }} += ww * v{{ j * stride_x + kx * dilation_x }};
 				{% endfor %}

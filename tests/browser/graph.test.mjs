@@ -102,3 +102,32 @@ for (const engine of ['cpu', 'webgpu']) {
         });
     });
 }
+
+/** softmax(x · w) with weights that f16 holds exactly, and rows and products large enough for the kernels of graphics cards. */
+const LARGE = writeModel({
+    nodes: [
+        { operator: 'MatMul', inputs: ['x', 'w'], output: 'product' },
+        { operator: 'Softmax', inputs: ['product'], output: 'y' },
+    ],
+    inputs: [{ name: 'x', shape: ['rows', 96] }],
+    outputs: [{ name: 'product', shape: ['rows', 256] }, { name: 'y', shape: ['rows', 256] }],
+    weights: [{ name: 'w', shape: [96, 256], data: Float32Array.from({ length: 96 * 256 }, (_, at) => (at * 37 % 129 - 64) / 256) }],
+});
+
+describe('a graph on webgpu as on a graphics card', { timeout: PATIENCE_MS }, () => {
+    test('gives the numbers of the CPU, by subgroups and with weights in f16', async () => {
+        const { off, tuning } = await page.evaluate(async (bytes) => {
+            const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
+            const model = new Uint8Array(bytes);
+            const input = { name: 'x', shape: [520, 96], data: Float32Array.from({ length: 520 * 96 }, (_, at) => (at * 53 % 101 - 50) / 64) };
+            const [onCpu, onCard] = [await OnnxGraph.load(model, 'cpu'), await OnnxGraph.loadForCard(model)];
+            const [wanted, found] = [await onCpu.run([input]), await onCard.run([input])];
+            const apart = wanted.map((/** @type {any} */ { data }, /** @type {number} */ at) => data.reduce(
+                (/** @type {number} */ worst, /** @type {number} */ value, /** @type {number} */ place) => Math.max(worst, Math.abs(found[at].data[place] - value)), 0));
+            return { off: apart, tuning: onCard.tuning };
+        }, [...LARGE]);
+        assert.match(tuning, /software: false, subgroups: true, half: true/);
+        assert.equal(off.length, 2);
+        assert.ok(Math.max(...off) < 1e-4, `off by ${off}`);
+    });
+});

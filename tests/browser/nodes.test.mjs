@@ -77,10 +77,10 @@ function run(given, forCard = false) {
 }
 
 describe('ONNX node tests on WebGPU', { timeout: 2 * PATIENCE_MS }, () => {
-    for (const name of CHOSEN) {
-        test(name, async () => {
+    for (const [name, forCard] of CHOSEN.flatMap((name) => /** @type {[string, boolean][]} */ ([[name, false], [name, true]]))) {
+        test(forCard ? `${name}, as on a graphics card` : name, async () => {
             const { wanted, ...given } = await read(name);
-            const found = await run(given);
+            const found = await run(given, forCard);
             assert.deepEqual(found.map(({ shape }) => shape), wanted.map(({ shape }) => shape));
             for (const [at, { values }] of wanted.entries()) {
                 for (const [place, value] of values.entries()) {

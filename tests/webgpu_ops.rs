@@ -62,7 +62,8 @@ fn weights_in_f16_agree_with_the_cpu() {
 fn products_agree_with_the_cpu_by_every_block() {
     let device = device();
     for block in Block::CANDIDATES {
-        let tuning = Tuning { half: true, block, ..Tuning::GRAPHICS };
+        let gathered = if block.shared.is_some() { block } else { Tuning::GRAPHICS.gathered };
+        let tuning = Tuning { half: true, block, gathered, ..Tuning::GRAPHICS };
         let shapes: [[&[usize]; 2]; 6] = [
             [&[384, 64], &[64, 512]],
             [&[333, 52], &[52, 404]],
@@ -72,13 +73,26 @@ fn products_agree_with_the_cpu_by_every_block() {
             [&[257, 33], &[33, 515]],
         ];
         let plain = shapes.iter().map(|shapes| Case::new(&format!("by {block:?} of {shapes:?}"), "MatMul", shapes));
-        let images: [[&[usize]; 3]; 2] =
-            [[&[1, 48, 40, 40], &[96, 48, 1, 1], &[96]], [&[2, 20, 37, 36], &[68, 20, 1, 1], &[68]]];
-        let pointwise = images.iter().map(|shapes| {
-            let case = Case::new(&format!("by {block:?} of {shapes:?}"), "Conv", shapes);
-            case.list("strides", &[1, 1]).list("dilations", &[1, 1]).list("pads", &[0; 4])
+        // Shape of the image and of the weights, stride, dilation, padding; with and without a bias.
+        let images: [([usize; 4], [usize; 4], [i64; 3]); 7] = [
+            ([1, 48, 40, 40], [96, 48, 1, 1], [1, 1, 0]),
+            ([2, 20, 37, 36], [68, 20, 1, 1], [1, 1, 0]),
+            ([1, 12, 48, 44], [80, 12, 3, 3], [1, 1, 1]),
+            ([2, 4, 65, 63], [70, 4, 5, 3], [2, 1, 2]),
+            ([1, 8, 40, 60], [64, 8, 3, 3], [1, 2, 2]),
+            ([1, 3, 64, 64], [64, 3, 3, 3], [1, 1, 1]),
+            ([1, 4, 128, 96], [96, 4, 3, 3], [2, 1, 1]),
+        ];
+        let convolutions = images.iter().enumerate().map(|(at, (image, weights, [stride, dilation, pad]))| {
+            let name = format!("by {block:?} of {image:?} {weights:?}");
+            let bias: &[&[usize]] = if at % 2 == 0 { &[&[weights[0]]] } else { &[] };
+            let shapes: Vec<&[usize]> = [image.as_slice(), weights].into_iter().chain(bias.iter().copied()).collect();
+            Case::new(&name, "Conv", &shapes)
+                .list("strides", &[*stride; 2])
+                .list("dilations", &[*dilation; 2])
+                .list("pads", &[*pad; 4])
         });
-        let cases: Vec<Case> = plain.chain(pointwise).collect();
+        let cases: Vec<Case> = plain.chain(convolutions).collect();
         compare_cases(&device.clone().tuned(tuning), both(cases));
     }
 }
@@ -93,8 +107,8 @@ fn the_fastest_block_is_measured() {
     let times = pollster::block_on(measure::times(&device, (64, 16, 64))).expect("the kernels run");
     assert_eq!(times.len(), Block::CANDIDATES.len());
     assert!(times.iter().all(|(_, time)| *time > std::time::Duration::ZERO), "{times:?}");
-    let fastest = pollster::block_on(measure::fastest(&device)).expect("the kernels run");
-    assert!(fastest.is_some_and(|block| Block::CANDIDATES.contains(&block)));
+    let tuned = pollster::block_on(measure::measured(&device, Tuning::GRAPHICS)).expect("the kernels run");
+    assert!(Block::CANDIDATES.contains(&tuned.block) && tuned.gathered.shared.is_some());
 }
 
 fn compare_cases(device: &Device, cases: Vec<Case>) {
@@ -212,7 +226,37 @@ fn what_is_unknown_is_refused_by_name() {
     assert!(text.contains("Einsum") && text.contains("the odd one"), "{text}");
 }
 
-/// `cargo test --release --test webgpu_ops -- --ignored --nocapture` prints milliseconds.
+/// `cargo test --release --test webgpu_ops -- --ignored --nocapture --test-threads 1` prints what this adapter reaches.
+#[test]
+#[ignore = "a measurement"]
+fn rates_of_the_blocks() {
+    let device = device();
+    let rate = pollster::block_on(measure::attainable(&device)).expect("the kernel runs");
+    println!(
+        "{}: {:.0} GFLOP/s from registers alone; chosen: {:?}",
+        device.adapter_name(),
+        rate / 1e9,
+        device.tuning()
+    );
+    let print = |row: &str, operations: usize, name: String, time: std::time::Duration| {
+        let reached = operations as f64 / time.as_secs_f64();
+        println!(
+            "{row}, {name}: {:.2} ms, {:.0} GFLOP/s, {:.0} %",
+            time.as_secs_f64() * 1e3,
+            reached / 1e9,
+            100.0 * reached / rate
+        );
+    };
+    for (m, k, n) in [(200, 768, 3072), (1024, 1024, 1024)] {
+        for (block, time) in pollster::block_on(measure::times(&device, (m, k, n))).expect("the kernels run") {
+            print(&format!("MatMul {m}x{k}x{n}"), 2 * m * k * n, format!("{block:?}"), time);
+        }
+    }
+    for (block, time) in pollster::block_on(measure::convolution_times(&device, 256, 40)).expect("the kernels run") {
+        print("conv 3x3 256->256 @40x40", 2 * 256 * 256 * 9 * 1600, format!("{block:?}"), time);
+    }
+}
+
 #[test]
 #[ignore = "a measurement"]
 fn milliseconds_of_the_segmenter() {

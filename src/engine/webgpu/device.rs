@@ -92,7 +92,7 @@ impl Device {
         };
         let mut made = Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning, lost };
         if !software {
-            made.tuning.block = measure::fastest(&made).await?.unwrap_or(tuning.block);
+            made.tuning = measure::measured(&made, tuning).await?;
         }
         Ok(made)
     }

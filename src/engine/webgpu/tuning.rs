@@ -47,6 +47,8 @@ pub struct Tuning {
     pub half: bool,
     /// For products with at least [`LARGE`] results.
     pub block: Block,
+    /// For convolutions with so many results that are computed as products. A shared one: what it gathers is read again.
+    pub gathered: Block,
 }
 
 /// Results of a product from which on it fills a GPU with blocks of any size.
@@ -54,10 +56,21 @@ pub const LARGE: usize = 1 << 17;
 
 impl Tuning {
     /// For adapters that compute on the CPU.
-    pub const SOFTWARE: Tuning = Tuning { software: true, subgroups: false, half: false, block: Block::SOFTWARE };
+    pub const SOFTWARE: Tuning = Tuning {
+        software: true,
+        subgroups: false,
+        half: false,
+        block: Block::SOFTWARE,
+        gathered: Block::shared(8, 1, 8),
+    };
 
     /// For graphics cards, before anything is known of one.
     pub const GRAPHICS: Tuning = Tuning { software: false, block: Block::own(4, 2), ..Tuning::SOFTWARE };
+
+    /// Whether a convolution with so many results is computed as a product.
+    pub fn gathers(self, results: usize) -> bool {
+        !self.software && results >= LARGE
+    }
 
     /// The block for a product with so many results.
     pub fn block_for(self, results: usize) -> Block {

@@ -95,6 +95,24 @@ impl Window {
         }
     }
 
+    /// What templates need to know of it.
+    pub fn numbers(&self) -> [(&'static str, usize); 12] {
+        [
+            ("oh", self.output.0),
+            ("ow", self.output.1),
+            ("ih", self.input.0),
+            ("iw", self.input.1),
+            ("kh", self.kernel.0),
+            ("kw", self.kernel.1),
+            ("stride_y", self.stride.0),
+            ("stride_x", self.stride.1),
+            ("dilation_y", self.dilation.0),
+            ("dilation_x", self.dilation.1),
+            ("pad_y", self.pad.0),
+            ("pad_x", self.pad.1),
+        ]
+    }
+
     fn is_pointwise(&self) -> bool {
         self.kernel == (1, 1) && self.stride == (1, 1) && self.input == self.output
     }
@@ -144,6 +162,25 @@ pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
 }
 
 impl Conv {
+    /// One that keeps the sizes: so many channels, in and out, pixels a side and taps a side; buffers 0 and 1.
+    pub fn plain(channels: usize, side: usize, taps: usize) -> Conv {
+        let (whole, one, pad) = ((side, side), (1, 1), (taps / 2, taps / 2));
+        let window =
+            Window { input: whole, output: whole, kernel: (taps, taps), stride: one, dilation: one, pad, after: pad };
+        let (channels_in, channels_out) = (channels, channels);
+        Conv {
+            x: 0,
+            weights: 1,
+            bias: None,
+            batch: 1,
+            channels_in,
+            channels_out,
+            groups: 1,
+            window,
+            tail: Tail::default(),
+        }
+    }
+
     pub fn reads(&self) -> Vec<usize> {
         [Some(self.x), Some(self.weights), self.bias, self.tail.residual].into_iter().flatten().collect()
     }
@@ -167,7 +204,20 @@ impl Conv {
     }
 
     /// Its kernel; `half`: whether its weights are stored in f16.
-    pub fn kernel(self, tuning: Tuning, half: bool) -> Result<Kernel, String> {
+    pub fn kernel(mut self, tuning: Tuning, half: bool) -> Result<Kernel, String> {
+        let window = self.window;
+        if tuning.gathers(self.channels_out * window.output.0 * window.output.1 * self.batch) {
+            let tail = std::mem::take(&mut self.tail);
+            match Product::convolution(&self, tail) {
+                Ok(product) => return product.with(tuning.gathered, [half, false]),
+                Err(tail) => self.tail = tail,
+            }
+        }
+        self.direct(tuning, half)
+    }
+
+    /// The kernel that computes it without being a product.
+    pub fn direct(self, tuning: Tuning, half: bool) -> Result<Kernel, String> {
         let window = self.window;
         let (tm, tx) = self.tile(tuning);
         let strips = window.output.1.div_ceil(tx);
@@ -177,18 +227,6 @@ impl Conv {
         let columns = (tx - 1) * window.stride.1 + (window.kernel.1 - 1) * window.dilation.1 + 1;
         let reads = self.reads().len();
         let numbers = [
-            ("oh", window.output.0),
-            ("ow", window.output.1),
-            ("ih", window.input.0),
-            ("iw", window.input.1),
-            ("kh", window.kernel.0),
-            ("kw", window.kernel.1),
-            ("stride_y", window.stride.0),
-            ("stride_x", window.stride.1),
-            ("dilation_y", window.dilation.0),
-            ("dilation_x", window.dilation.1),
-            ("pad_y", window.pad.0),
-            ("pad_x", window.pad.1),
             ("batch", self.batch),
             ("cin", self.channels_in),
             ("cout", self.channels_out),
@@ -205,7 +243,7 @@ impl Conv {
             ("residual_binding", reads - 1),
         ];
         let mut context = Context::new();
-        for (name, number) in numbers {
+        for (name, number) in numbers.into_iter().chain(window.numbers()) {
             context.insert(name, &number);
         }
         context.insert("half", &half);

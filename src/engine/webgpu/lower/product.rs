@@ -7,6 +7,7 @@ use super::super::attributes::{float, int};
 use super::super::plan::{Planner, Value, View};
 use super::super::template::{literal, render, spread};
 use super::super::tuning::{Block, Tuning};
+use super::conv::{Conv, Window};
 use super::reduce::place;
 use super::{Inputs, Kernel, Tail, Work, broadcast, strides};
 
@@ -39,6 +40,8 @@ pub struct Product {
     b_offset: (String, usize),
     alpha: f32,
     beta: f32,
+    /// b is an image that this window slides over; needs a shared block.
+    gather: Option<Window>,
     pub tail: Tail,
 }
 
@@ -67,8 +70,25 @@ impl Product {
             b_offset: (format!("stack * {}u", k * n), if (k * n).is_multiple_of(4) { 4 } else { 1 }),
             alpha: 1.0,
             beta: 1.0,
+            gather: None,
             tail: Tail::default(),
         }
+    }
+
+    /// A convolution in one group as a product: the weights times all that each pixel of the result sees. Gives
+    /// `tail` back where sizes do not allow it.
+    pub fn convolution(conv: &Conv, tail: Tail) -> Result<Product, Tail> {
+        let window = conv.window;
+        let (k, n) = (conv.channels_in * window.kernel.0 * window.kernel.1, window.output.0 * window.output.1);
+        if conv.groups != 1 || !k.is_multiple_of(4) || !n.is_multiple_of(4) {
+            return Err(tail);
+        }
+        let (x, batch) = (conv.x, conv.batch);
+        let mut product = Product::pointwise(conv.weights, x, conv.bias, conv.channels_out, k, n, batch);
+        product.b_offset.0 = format!("stack * {}u", conv.channels_in * window.input.0 * window.input.1);
+        product.gather = Some(window);
+        product.tail = tail;
+        Ok(product)
     }
 
     pub fn reads(&self) -> Vec<usize> {
@@ -91,8 +111,10 @@ impl Product {
         // Few columns (or rows): the workgroup turns that way, so that no lane idles.
         let a_vec =
             self.a_steps.1 == 1 && k.is_multiple_of(4) && self.a_steps.0.is_multiple_of(4) && self.a_offset.1 == 4;
-        let b_vec = self.b_steps.1 == 1 && n.is_multiple_of(4) && self.b_offset.1 == 4;
-        let shared = block.shared.filter(|&side| a_vec && b_vec && columns >= side && rows >= side);
+        let c_vec = self.b_steps.1 == 1 && n.is_multiple_of(4) && self.b_offset.1 == 4 || self.gather.is_some();
+        let b_vec = c_vec && self.gather.is_none();
+        let wide = columns >= block.shared.unwrap_or(0) && rows >= block.shared.unwrap_or(0);
+        let shared = block.shared.filter(|_| a_vec && c_vec && (wide || self.gather.is_some()));
         let size_x = shared.unwrap_or(columns.next_power_of_two().min(8));
         let size_y = shared.unwrap_or(rows.next_power_of_two().min(64 / size_x));
         let (groups_n, groups_m) = (columns.div_ceil(size_x), rows.div_ceil(size_y));
@@ -140,6 +162,13 @@ impl Product {
         context.insert("b_half", &half[1]);
         context.insert("a_vec", &a_vec);
         context.insert("b_vec", &b_vec);
+        context.insert("c_vec", &c_vec);
+        // The bindings of a convolution start with its image.
+        context.insert("a_binding", &usize::from(self.gather.is_some()));
+        context.insert("gather", &self.gather.is_some());
+        for (name, number) in self.gather.iter().flat_map(Window::numbers) {
+            context.insert(name, &number);
+        }
         context.insert("a_offset", &self.a_offset.0);
         context.insert("b_offset", &self.b_offset.0);
         context.insert("bias", bias);

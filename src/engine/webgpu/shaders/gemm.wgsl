@@ -3,19 +3,30 @@
 // registers. a_vec / b_vec: rows of a / b (and c) can be read as vec4; otherwise by single floats. a_half / b_half: they
 // are in f16. With `shared` a workgroup first brings what all its threads read to workgroup memory, k_tile
 // columns of a and rows of b at a time; its threads' columns then lie size_x apart, so that neighbours read neighbours.
+// `gather`: b is an image of a convolution, each of whose columns is all that one pixel of the result sees of it.
 #}
 {% import "weight" as weight %}
-@group(0) @binding(0) var<storage, read> a: array<{{ weight::element(vec=a_vec, half=a_half) }}>;
-@group(0) @binding(1) var<storage, read> b: array<{{ weight::element(vec=b_vec, half=b_half) }}>;
+@group(0) @binding({{ a_binding }}) var<storage, read> a: array<{{ weight::element(vec=a_vec, half=a_half) }}>;
+@group(0) @binding({{ 1 - a_binding }}) var<storage, read> b: array<{{ weight::element(vec=b_vec, half=b_half) }}>;
 {% if bias != "none" %}@group(0) @binding(2) var<storage, read> bias: array<f32>;{% endif %}
 {% if residual %}@group(0) @binding({{ residual_binding }}) var<storage, read> residual: array<f32>;{% endif %}
-@group(0) @binding({{ output_binding }}) var<storage, read_write> c: array<{% if b_vec %}vec4<f32>{% else %}f32{% endif %}>;
+@group(0) @binding({{ output_binding }}) var<storage, read_write> c: array<{% if c_vec %}vec4<f32>{% else %}f32{% endif %}>;
 {% if shared %}
 var<workgroup> a_tile: array<vec4<f32>, {{ size_y * tm * k_tile / 4 | int }}>;
 var<workgroup> b_tile: array<vec4<f32>, {{ k_tile * size_x * tn4 }}>;
 {% endif %}
 
 {% if a_half or b_half %}{{ weight::helpers() }}{% endif %}
+{% if gather %}
+// Pixel `at` of the result, as column of a matrix whose rows go by channel, then by place in the kernel.
+fn seen(image: u32, row: u32, at: u32) -> f32 {
+	let y = i32(at / {{ ow }}u * {{ stride_y }}u + row / {{ kw }}u % {{ kh }}u * {{ dilation_y }}u) - {{ pad_y }};
+	let x = i32(at % {{ ow }}u * {{ stride_x }}u + row % {{ kw }}u * {{ dilation_x }}u) - {{ pad_x }};
+	let line = image + (row / {{ kh * kw }}u * {{ ih }}u + u32(clamp(y, 0, {{ ih - 1 }}))) * {{ iw }}u;
+	let inside = y >= 0 && y < {{ ih }} && x >= 0 && x < {{ iw }};
+	return select(0.0, b[line + u32(clamp(x, 0, {{ iw - 1 }}))], inside);
+}
+{% endif %}
 alias T = vec4<f32>;
 {{ helpers }}
 fn act(v: T) -> T {
@@ -51,8 +62,16 @@ fn main(
 		}
 		for (var t = lane; t < {{ k_tile * size_x * tn4 }}u; t += {{ size_x * size_y }}u) {
 			let at = k + t / {{ size_x * tn4 }}u;
-			let b_from = (b_offset + min(at, {{ k - 1 }}u) * {{ n }}u) / 4u + min(left + t % {{ size_x * tn4 }}u, {{ n4 - 1 }}u);
-			b_tile[t] = select(vec4<f32>(), {{ weight::at(of="b", at="b_from", vec=true, half=b_half) }}, at < {{ k }}u);
+			let across = min(left + t % {{ size_x * tn4 }}u, {{ n4 - 1 }}u);
+			let down = min(at, {{ k - 1 }}u);
+			{% if gather %}
+			let p = across * 4u;
+			let found = vec4<f32>(seen(b_offset, down, p), seen(b_offset, down, p + 1u), seen(b_offset, down, p + 2u), seen(b_offset, down, p + 3u));
+			{% else %}
+			let b_from = (b_offset + down * {{ n }}u) / 4u + across;
+			let found = {{ weight::at(of="b", at="b_from", vec=true, half=b_half) }};
+			{% endif %}
+			b_tile[t] = select(vec4<f32>(), found, at < {{ k }}u);
 		}
 		workgroupBarrier();
 		for (var q = 0u; q < {{ k_tile / 4 | int }}u; q += 1u) {
@@ -125,7 +144,7 @@ fn main(
 		v += vec4<f32>(residual[other.x], residual[other.y], residual[other.z], residual[other.w]);
 		{% endif %}
 		v = act(v);
-		{% if b_vec %}
+		{% if c_vec %}
 		{% if not n_full %}if (col + {{ j * step_j }}u < {{ n4 }}u) { {% endif %}
 		c[(c_offset + (row + {{ i }}u) * {{ n }}u) / 4u + col + {{ j * step_j }}u] = v;
 		{% if not n_full %} } {% endif %}

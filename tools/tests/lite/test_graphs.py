@@ -95,7 +95,14 @@ def test_training_goes_on_from_what_a_bundle_holds(tmp_path, encoding, tolerance
     for parameter in written.parameters():
         parameter.normal_()
     store(graphs.segmenter_graph(written, backbone), tmp_path, "segmenter.onnx", encoding)
-    (tmp_path / "bundle.json").write_text(json.dumps({"segmenter": {"graph": "segmenter.onnx"}}))
+    residual = residual_net()
+    residual[2].weight.normal_()
+    store(graphs.image_graph(backbone, words, residual), tmp_path, "image.onnx", encoding)
+    parts = {part: {"graph": f"{part}.onnx"} for part in ("segmenter", "image")}
+    (tmp_path / "bundle.json").write_text(json.dumps(parts))
+    back = dict(warm.residual(tmp_path).named_parameters())
+    for name, parameter in residual.named_parameters():
+        assert (back[name] - parameter).abs().max() <= tolerance * parameter.abs().max(), name
     warm.load(read, tmp_path)
     kept = dict(read.named_parameters())
     for name, parameter in written.named_parameters():

@@ -18,8 +18,8 @@ from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
 from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
-from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, unit, vocabulary
-from .train import fresh, text_space
+from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, text_space, unit, vocabulary
+from .train import fresh
 
 CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}

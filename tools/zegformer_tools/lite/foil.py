@@ -16,8 +16,8 @@ from . import losses
 from .backbone import Lite0
 from .data import SHORT, Segments
 from .model import FINE, TEMPERATURE, Namer, PixelDecoder
-from .names import TextSpace, imagenet_names
-from .train import BATCHES, Cached, Options, Taught, balance, exclusive, has_bf16, namer_ridge, rate_at, text_space
+from .names import TextSpace, imagenet_names, text_space
+from .train import BATCHES, Cached, Options, Taught, balance, exclusive, has_bf16, namer_ridge, rate_at
 
 
 @dataclass

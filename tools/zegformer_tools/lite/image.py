@@ -16,8 +16,7 @@ from .data import is_held_out, label_files, labelled_photos, photos
 from .features import Features
 from .losses import NEAR
 from .model import TEMPERATURE
-from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names
-from .train import text_space
+from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names, text_space
 
 SIDE = 160
 HIDDEN = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,3 +142,16 @@ class TextSpace:
     def joined(self, groups: Sequence[Sequence[str]]) -> np.ndarray:
         """One unit row for each group of synonyms."""
         return unit(np.stack([self.vectors(group).mean(0) for group in groups]))
+
+
+def text_space(data: Path, cache: Path) -> TextSpace:
+    """The space of the whole vocabulary, kept beside the features."""
+    file = cache / "text.pkl"
+    if file.exists():
+        space = TextSpace(np.zeros(1))
+        space.mean, space._known = pickle.loads(file.read_bytes())
+        return space
+    space = TextSpace.over(vocabulary(data))
+    space.joined(imagenet_names())
+    file.write_bytes(pickle.dumps((space.mean, space._known)))
+    return space

@@ -19,7 +19,7 @@ from .data import Photo, for_tuning, photos
 from .evaluate import CLOSED, truth
 from .export import RESOLUTIONS
 from .measures import Confusion, harmonic, mean
-from .names import dataset_names
+from .names import dataset_names, text_space
 from .program import Program
 from .runtime import Choice, Model, Proposals, labels
 
@@ -125,7 +125,6 @@ def run_foil(data: Path, cache: Path, name: str) -> None:
     """The same judgement of a per-pixel model."""
     from .backbone import Lite0
     from .foil import trained
-    from .train import text_space
 
     space, backbone = text_space(data, cache), Lite0()
     model = trained(cache, name, space)

@@ -19,7 +19,7 @@ from .backbone import CHANNELS, Lite0
 from .cache import COMPOSITE, COMPOSITES, CROPS, PARTS, STORED, Row, numbers, unpacked
 from .data import Segments, sides, training_names
 from .model import QUERIES, Namer, Segmenter
-from .names import TextSpace, imagenet_names, vocabulary
+from .names import TextSpace, imagenet_names, text_space
 from .synonyms import SYNONYMS
 
 BATCHES = {256: 16, 384: 8}
@@ -43,19 +43,6 @@ ANOTHER_WORD = 0.3
 """How often a name that has synonyms is taught by one of them."""
 EMA = 0.998
 SAVE_SECONDS = 150.0
-
-
-def text_space(data: Path, cache: Path) -> TextSpace:
-    """The space of the whole vocabulary, kept beside the features."""
-    file = cache / "text.pkl"
-    if file.exists():
-        space = TextSpace(np.zeros(1))
-        space.mean, space._known = pickle.loads(file.read_bytes())
-        return space
-    space = TextSpace.over(vocabulary(data))
-    space.joined(imagenet_names())
-    file.write_bytes(pickle.dumps((space.mean, space._known)))
-    return space
 
 
 def fresh(space: TextSpace) -> Segmenter:
@@ -269,6 +256,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     if step == 0:
         if options.start:
             warm.load(model, options.start)
+            torch.save(warm.residual(options.start).state_dict(), cache / f"{name}.image.pt")
         else:
             namer_ridge(model.namer, (model.head_weight, model.head_bias), small, taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The segmenter's weights read back from a bundle, so that training can go on from what is published."""
+"""Weights read back from a bundle, so that training can go on from what is published."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
+from .image import RESIDUAL, residual_net
 from .model import DIM, HEADS, LAYERS, Segmenter
 
 
-def stored(bundle: Path) -> dict[str, np.ndarray]:
-    """Name -> f32 values of every initializer of the bundle's segmenter, decoded."""
+def stored(bundle: Path, part: str) -> dict[str, np.ndarray]:
+    """Name -> f32 values of every initializer of the bundle's segmenter or image branch, decoded."""
     settings = json.loads((bundle / "bundle.json").read_text())
-    model = onnx.load(str(bundle / settings["segmenter"]["graph"]))
+    model = onnx.load(str(bundle / settings[part]["graph"]))
     raw = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     found = {name: values.astype(np.float32) for name, values in raw.items() if values.dtype == np.float32}
     for node in model.graph.node:
@@ -33,9 +34,21 @@ def stored(bundle: Path) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
+def residual(bundle: Path) -> nn.Sequential:
+    """What the bundle's image branch learned: the inverse of `graphs.image_graph`."""
+    kept = stored(bundle, "image")
+    net = residual_net()
+    for layer, name, scale in ((net[0], "residual.widen", 1.0), (net[2], "residual.shrink", RESIDUAL)):
+        assert isinstance(layer, nn.Linear)
+        layer.weight.copy_(torch.from_numpy(kept[f"{name}.weight"].T / scale))
+        layer.bias.copy_(torch.from_numpy(kept[f"{name}.bias"] / scale))
+    return net
+
+
+@torch.no_grad()
 def load(model: Segmenter, bundle: Path) -> None:
     """Sets every learned parameter of `model` to what the bundle holds: the inverse of `graphs.segmenter_graph`."""
-    kept = stored(bundle)
+    kept = stored(bundle, "segmenter")
     left = dict(model.named_parameters())
 
     def put(parameter: str, values: np.ndarray) -> None:

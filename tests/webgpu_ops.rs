@@ -52,7 +52,9 @@ fn rows_agree_with_the_cpu_by_subgroups() {
 
 #[test]
 fn weights_in_f16_agree_with_the_cpu() {
-    let cases = || nodes::cases().into_iter().map(Case::halved).collect::<Vec<Case>>();
+    let weighed = |case: &Case| ["Conv ", "MatMul ", "Gemm "].iter().any(|kind| case.name.starts_with(kind));
+    let cases = || nodes::cases().into_iter().filter(weighed).map(Case::halved).collect::<Vec<Case>>();
+    assert!(cases().len() > 60, "only {} cases", cases().len());
     compare_cases(&device().tuned(Tuning { half: true, ..Tuning::GRAPHICS }), cases());
     compare_cases(&device().tuned(Tuning { half: true, ..Tuning::SOFTWARE }), cases());
 }

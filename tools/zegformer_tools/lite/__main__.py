@@ -21,6 +21,7 @@ def main() -> None:
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="the bundle's folder")
             command.add_argument("--encoding", choices=("int8", "f16"), default="int8", help="of the weights")
+            command.add_argument("--half-way", type=Path, help="the bundle it started from, to go half back to")
         if name in ("tune", "evaluate"):
             command.add_argument("--bundle", type=Path, required=True)
         if name == "evaluate":
@@ -59,7 +60,7 @@ def main() -> None:
     elif options.command == "export":
         from . import export
 
-        export.run(options.data, options.cache, options.out, options.name, options.encoding)
+        export.run(options.data, options.cache, options.out, options.name, options.encoding, options.half_way)
     elif options.command == "tune":
         from . import tune
 

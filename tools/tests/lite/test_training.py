@@ -78,7 +78,7 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_a_rare_name_must_be_said_louder_than_a_frequent_one():
-    added = balance({0: 0.5, 2: 0.005}, 4)
+    added = balance(0.4, {0: 0.5, 2: 0.005}, 4)
     assert added[0] > 0 > added[2] and added[[1, 3]].tolist() == [0, 0] and abs(added.sum()) < 1e-5
     losses = Losses(torch.eye(4), torch.eye(4)[:0], torch.ones(4, 4, dtype=torch.bool), added)
     same = torch.zeros(1, 5)

@@ -36,6 +36,7 @@ def main() -> None:
             command.add_argument("--seed", type=int, default=0)
             command.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
             command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
+            command.add_argument("--balance", type=float, default=0.0, help="part of logit adjustment, for rare names")
             command.add_argument("--foil", action="store_true", help="a per-pixel model instead")
         if name in ("train", "image"):
             command.add_argument("--withhold", default="", help="names never taught, by commas")
@@ -51,7 +52,7 @@ def main() -> None:
         from . import foil, train
 
         run = foil.run if options.foil else train.run
-        told = train.Options(options.steps, options.seed, options.rate, options.start, withhold)
+        told = train.Options(options.steps, options.seed, options.rate, options.start, options.balance, withhold)
         run(options.data, options.cache, options.name, told)
     elif options.command == "image":
         from . import image

@@ -82,7 +82,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     taught = Taught(space, names, options.withhold)
     withheld = {names.index(n) for n in options.withhold & {*names}}
     crops = Cached(cache, SHORT, np.random.default_rng(options.seed), withheld)
-    added = balance(crops.frequency, len(names))
+    added = balance(options.balance, crops.frequency, len(names))
     teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)), added)
     model = fresh(space)
     namer_ridge(model.namer, (model.head_weight, model.head_bias), crops, taught.table)

@@ -36,9 +36,6 @@ SHARES = {"voc": 0.34, "coco": 0.2, "ccp": 0.1, "bsds": 0.12, COMPOSITE: 0.14, "
 """Of the crops that are drawn."""
 RARITY = 0.4
 """Within a set a crop is drawn as often as the count of its rarest name to the power of minus this."""
-BALANCE = 0.4
-"""Of the logarithm of a name's frequency: added to its logit while it is taught (logit adjustment, Menon et al., ICLR
-2021), so that a rare name need not be given up for a frequent one."""
 ANOTHER_WORD = 0.3
 """How often a name that has synonyms is taught by one of them."""
 EMA = 0.998
@@ -159,6 +156,9 @@ class Options:
     rate: float = 1e-3
     start: Path | None = None
     """A bundle whose weights it starts from."""
+    balance: float = 0.0
+    """Of the logarithm of a name's frequency: added to its logit while it is taught, so that a rare name need not be given
+    up for a frequent one (logit adjustment, Menon et al., ICLR 2021)."""
     withhold: frozenset[str] = frozenset()
 
 
@@ -174,7 +174,6 @@ def settings(options: Options) -> dict[str, Any]:
         "average": EMA,
         "shares": SHARES,
         "rarity": RARITY,
-        "balance": BALANCE,
         "another_word": ANOTHER_WORD,
         "points": losses.POINTS,
         "early_layers": losses.EARLY_LAYERS,
@@ -192,6 +191,7 @@ def settings(options: Options) -> dict[str, Any]:
         "steps": options.steps,
         "seed": options.seed,
         "rate": options.rate,
+        "balance": options.balance,
         "withheld": sorted(options.withhold),
         "start": options.start and json.loads((options.start / "training.json").read_text()),
     }
@@ -209,12 +209,12 @@ def has_bf16() -> bool:
     return "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
-def balance(frequency: dict[int, float], count: int) -> Tensor:
+def balance(part: float, frequency: dict[int, float], count: int) -> Tensor:
     """[count]: what is added to the names' logits in training; 0 on average, and for names that are never taught."""
     found = torch.zeros(count)
     if frequency:
         logs = torch.tensor(list(frequency.values())).log()
-        found[list(frequency)] = BALANCE * (logs - logs.mean())
+        found[list(frequency)] = part * (logs - logs.mean())
     return found
 
 
@@ -250,7 +250,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     rng = np.random.default_rng([options.seed, step])
     crops = {short: Cached(cache, short, rng, withheld) for short in BATCHES}
     small = crops[min(crops)]
-    added = balance(small.frequency, len(names))
+    added = balance(options.balance, small.frequency, len(names))
     teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)), added)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if step == 0:

@@ -26,7 +26,7 @@ CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.15
 THRESHOLD = 0.1
-NEAR = 0.42
+NEAR = 0.6
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
     "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",

@@ -157,8 +157,8 @@ class Options:
     start: Path | None = None
     """A bundle whose weights it starts from."""
     balance: float = 0.0
-    """Of the logarithm of a name's frequency: added to its logit while it is taught, so that a rare name need not be given
-    up for a frequent one (logit adjustment, Menon et al., ICLR 2021)."""
+    """Of the logarithm of a name's frequency: added to its logit while it is taught, so that a rare name need not be
+    given up for a frequent one (logit adjustment, Menon et al., ICLR 2021)."""
     withhold: frozenset[str] = frozenset()
 
 

@@ -28,8 +28,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Asks for the adapter with the highest performance and a device with all its limits. On a graphics card some
-    /// kernels are timed, which takes some tens of milliseconds; see [`Device::tuning`].
+    /// Asks for the adapter with the highest performance and a device with all its limits. On a graphics card the
+    /// kernels of large products are timed first; see [`Device::tuning`].
     ///
     /// # Errors
     /// [`EngineError::NoAdapter`] with the reason.
@@ -76,8 +76,6 @@ impl Device {
             .find(|word| !word.trim().is_empty())
             .map_or("unnamed adapter", |word| word.trim());
         let software = info.device_type == wgpu::DeviceType::Cpu || is_software(&words);
-        let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && says_subgroup_id();
-        let tuning = if software { Tuning::SOFTWARE } else { Tuning { subgroups, half: true, ..Tuning::GRAPHICS } };
         let kernels = Kernels::default();
         let planned = kernels.clone();
         let context = Context {
@@ -90,9 +88,11 @@ impl Device {
             }),
             pipelines: RefCell::default(),
         };
-        let mut made = Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning, lost };
+        let mut made =
+            Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning: Tuning::SOFTWARE, lost };
         if !software {
-            made.tuning = measure::measured(&made, tuning).await?;
+            let known = Tuning { subgroups: made.has_subgroups(), half: true, ..Tuning::GRAPHICS };
+            made.tuning = measure::measured(&made, known).await?;
         }
         Ok(made)
     }

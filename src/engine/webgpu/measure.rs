@@ -158,6 +158,7 @@ async fn run(device: &Device, kernels: &[Kernel], numbers: &[usize]) -> Result<V
         }
     }
     device.check()?;
+    buffers.iter().for_each(wgpu::Buffer::destroy);
     Ok(found)
 }
 

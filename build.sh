@@ -105,8 +105,9 @@ need_wasm_target() {
 }
 
 cargo_wasm() {
-    # SIMD is in every browser that has WebGPU, and in all others since 2023.
-    local flags="-C target-feature=+simd128 --cfg getrandom_backend=\"wasm_js\" -C link-arg=-zstack-size=4194304"
+    # SIMD is in every browser that has WebGPU, and in all others since 2023. Loop strength reduction moves the offsets of
+    # loads into additions before them, which makes the matrix kernel slower (patches/rten-gemm).
+    local flags="-C target-feature=+simd128 -C llvm-args=-disable-lsr --cfg getrandom_backend=\"wasm_js\" -C link-arg=-zstack-size=4194304"
     if [ -n "${WASM_RUSTC:-}" ]; then
         env RUSTC="$WASM_RUSTC" RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" "$WASM_CARGO" "$@" --target $WASM_TARGET "${WASM_FLAGS[@]}"
     else

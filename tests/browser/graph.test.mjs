@@ -103,6 +103,56 @@ for (const engine of ['cpu', 'webgpu']) {
     });
 }
 
+/** x · w, both fed; and with the first transposed, which is read down its columns. */
+const SIDES = [{ name: 'x', shape: ['rows', 'depth'] }, { name: 'w', shape: ['depth', 'columns'] }];
+const PRODUCTS = [
+    { nodes: [{ operator: 'MatMul', inputs: ['x', 'w'], output: 'y' }], inputs: SIDES },
+    {
+        nodes: [{ operator: 'Gemm', inputs: ['x', 'w'], output: 'y', attributes: { transA: 1 } }],
+        inputs: [{ name: 'x', shape: ['depth', 'rows'] }, SIDES[1]],
+    },
+].map(({ nodes, inputs }) => writeModel({ nodes, inputs, outputs: [{ name: 'y', shape: ['rows', 'columns'] }] }));
+
+// The matrix kernel of wasm has tiles of 5 rows and 8 columns, blocks of 64 rows and 256 steps.
+test('products of any size on the CPU', { timeout: PATIENCE_MS }, async () => {
+    const { checked, worst } = await page.evaluate(async (models) => {
+        const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
+        /** @param {number} length @param {number} step */
+        const values = (length, step) => Float32Array.from({ length }, (_, at) => (at * step % 23 - 11) / 16);
+        let most = { off: 0, size: '' };
+        let sizes = 0;
+        for (const [transposed, bytes] of models.entries()) {
+            const graph = await OnnxGraph.load(new Uint8Array(bytes), 'cpu');
+            for (const rows of [1, 2, 3, 4, 5, 6, 9, 10, 64, 66, 131]) {
+                for (const columns of [1, 3, 7, 8, 9, 16, 21]) {
+                    for (const depth of [1, 2, 255, 256, 257, 515]) {
+                        const [x, w] = [values(rows * depth, 7), values(depth * columns, 5)];
+                        const [{ data }] = await graph.run([
+                            { name: 'x', shape: transposed ? [depth, rows] : [rows, depth], data: x },
+                            { name: 'w', shape: [depth, columns], data: w },
+                        ]);
+                        let off = data.length === rows * columns ? 0 : Infinity;
+                        for (let row = 0; row < rows; row++) {
+                            for (let column = 0; column < columns; column++) {
+                                let sum = 0;
+                                for (let k = 0; k < depth; k++) sum += x[transposed ? k * rows + row : row * depth + k] * w[k * columns + column];
+                                off = Math.max(off, Math.abs(data[row * columns + column] - sum));
+                            }
+                        }
+                        if (!(off <= most.off)) most = { off, size: `${rows}x${depth}x${columns}, transposed: ${transposed}` };
+                        sizes += 1;
+                    }
+                }
+            }
+            graph.free();
+        }
+        return { checked: sizes, worst: most };
+    }, PRODUCTS.map((model) => [...model]));
+    assert.equal(checked, 2 * 11 * 7 * 6);
+    // Every sum is a multiple of 1/256 that f32 holds exactly.
+    assert.equal(worst.off, 0, `off by ${worst.off} at ${worst.size}`);
+});
+
 /** softmax(x · w) with weights that f16 holds exactly, and rows and products large enough for the kernels of graphics cards. */
 const LARGE = writeModel({
     nodes: [

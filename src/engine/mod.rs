@@ -166,6 +166,10 @@ impl Engine {
 }
 
 /// Runs `graph` and returns the named outputs in the order asked for.
+///
+/// # Errors
+/// Those of [`Graph::run`], [`EngineError::MissingOutput`], and [`EngineError::NotFinite`]: such values lose every comparison,
+/// so whatever is made of them would look like an answer.
 pub async fn run_named<const N: usize>(
     graph: &mut dyn Graph,
     inputs: &[(&str, &Tensor)],
@@ -178,7 +182,11 @@ pub async fn run_named<const N: usize>(
             .iter()
             .position(|(output, _)| output == name)
             .ok_or_else(|| EngineError::MissingOutput(name.to_string()))?;
-        taken.push(results.swap_remove(at).1);
+        let tensor = results.swap_remove(at).1;
+        if !tensor.data().iter().all(|value| value.is_finite()) {
+            return Err(EngineError::NotFinite(name.to_string()));
+        }
+        taken.push(tensor);
     }
     taken.try_into().map_err(|_| EngineError::MissingOutput(outputs.join(", ")))
 }
@@ -203,6 +211,10 @@ pub enum EngineError {
     MissingInput(String),
     #[error("the graph has no output called \"{0}\"")]
     MissingOutput(String),
+    #[error(
+        "the graph's output \"{0}\" holds values that are not numbers: its weights are wrong, or this engine computes them wrongly; try the other engine"
+    )]
+    NotFinite(String),
     #[error("operator {operator} (node \"{node}\") is not supported: {reason}")]
     Unsupported { operator: String, node: String, reason: String },
     #[error("the CPU engine failed: {0}")]
@@ -219,4 +231,34 @@ pub enum EngineError {
     DeviceLost(String),
     #[error("cancelled")]
     Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says the same whatever it is asked.
+    struct Parrot(Vec<f32>);
+
+    #[async_trait(?Send)]
+    impl Graph for Parrot {
+        async fn run(&mut self, _inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
+            Ok(vec![("said".to_string(), Tensor::new([self.0.len()], self.0.clone())?)])
+        }
+    }
+
+    fn ask(values: &[f32], output: &str) -> Result<Vec<f32>, String> {
+        let found = pollster::block_on(run_named(&mut Parrot(values.to_vec()), &[], [output]));
+        found.map(|[said]| said.into_data()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn outputs_are_there_and_numbers() {
+        assert_eq!(ask(&[1.0, -2.0], "said"), Ok(vec![1.0, -2.0]));
+        assert_eq!(ask(&[1.0], "meant"), Err("the graph has no output called \"meant\"".to_string()));
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let refused = ask(&[1.0, value], "said").expect_err("no number");
+            assert!(refused.starts_with("the graph's output \"said\" holds values that are not numbers"), "{refused}");
+        }
+    }
 }

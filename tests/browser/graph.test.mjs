@@ -103,6 +103,27 @@ for (const engine of ['cpu', 'webgpu']) {
     });
 }
 
+/** Rows of a table, at places that come with the data. */
+const PICKED = writeModel({
+    nodes: [
+        { operator: 'Cast', inputs: ['at'], output: 'place', attributes: { to: 7 } },
+        { operator: 'Gather', inputs: ['table', 'place'], output: 'y' },
+    ],
+    inputs: [{ name: 'at', shape: [4] }],
+    outputs: [{ name: 'y', shape: [4, 2] }],
+    weights: [{ name: 'table', shape: [3, 2], data: new Float32Array([1, 2, 3, 4, 5, 6]) }],
+});
+
+test('what is not in the table is no number on webgpu, an error on the CPU', { timeout: PATIENCE_MS }, async () => {
+    /** @param {number[]} values */
+    const at = (values) => [{ name: 'at', shape: [4], values }];
+    for (const engine of ['cpu', 'webgpu']) {
+        assert.deepEqual(await run(engine, PICKED, at([2, 0, -1, -3])), [{ name: 'y', shape: [4, 2], values: [5, 6, 1, 2, 5, 6, 1, 2] }]);
+    }
+    assert.deepEqual(await run('webgpu', PICKED, at([2, 3, -4, 0])), [{ name: 'y', shape: [4, 2], values: [5, 6, NaN, NaN, NaN, NaN, 1, 2] }]);
+    assert.match(await run('cpu', PICKED, at([2, 3, -4, 0])), /^the CPU engine failed/);
+});
+
 /** x · w, both fed; and with the first transposed, which is read down its columns. */
 const SIDES = [{ name: 'x', shape: ['rows', 'depth'] }, { name: 'w', shape: ['depth', 'columns'] }];
 const PRODUCTS = [

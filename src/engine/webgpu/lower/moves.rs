@@ -224,12 +224,17 @@ fn gather_axis(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resu
         }
     }
     let views = [planner.view(x)?, planner.view(indices)?];
-    // An index that comes with the data cannot be refused any more: the nearest one that exists is taken.
+    // An index that comes with the data cannot be refused any more: where there is nothing, or the index itself is no
+    // number, comes NaN, which the pipeline refuses. Its bits depend on `i`, since WGSL has no constant NaN.
     let code = format!(
-        "let wanted = i32(in1[i / {inner}u % {picked}u]);
-	let place = u32(clamp(select(wanted, wanted + {side}, wanted < 0), 0, {last}));
-	value = in0[(i / {block}u * {side}u + place) * {inner}u + i % {inner}u];",
-        last = side.saturating_sub(1),
+        "let index = in1[i / {inner}u % {picked}u];
+	let wanted = i32(index);
+	let place = select(wanted, wanted + {side}, wanted < 0);
+	if (place >= 0 && place < {side} && (bitcast<u32>(index) & 0x7fffffffu) <= 0x7f800000u) {{
+		value = in0[(i / {block}u * {side}u + u32(place)) * {inner}u + i % {inner}u];
+	}} else {{
+		value = bitcast<f32>(0x7fc00000u | (i & 0u));
+	}}",
         block = inner * picked,
     );
     gather(planner, node, &shape, &views, 0.0, &code)

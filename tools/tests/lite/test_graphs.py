@@ -11,7 +11,7 @@ import torch
 
 from zegformer_tools.lite import graphs, warm
 from zegformer_tools.lite.backbone import CHANNELS, STAGE_ENDS, WIDTH, Block, Convolution
-from zegformer_tools.lite.export import blended
+from zegformer_tools.lite.export import mean_weights
 from zegformer_tools.lite.image import RESIDUAL, SHARPNESS, SIDE, residual_net
 from zegformer_tools.lite.model import Namer, Segmenter, sine_position
 from zegformer_tools.lite.names import EMBEDDING
@@ -104,15 +104,21 @@ def test_training_goes_on_from_what_a_bundle_holds(tmp_path, encoding, tolerance
     back = dict(warm.residual(tmp_path).named_parameters())
     for name, parameter in residual.named_parameters():
         assert (back[name] - parameter).abs().max() <= tolerance * parameter.abs().max(), name
-    head = (backbone.head.weight, backbone.head.bias)
-    half = Segmenter(head, Namer(backbone.classifier, backbone.classifier_bias, words))
-    fresh = half.place.clone()
-    blended(half, tmp_path)
-    assert (half.place - (fresh + written.place) / 2).abs().max() < tolerance * written.place.abs().max()
     warm.load(read, tmp_path)
     kept = dict(read.named_parameters())
     for name, parameter in written.named_parameters():
         assert (kept[name] - parameter).abs().max() < tolerance * parameter.abs().max(), name
+
+
+def test_mean_of_trainings():
+    states = [
+        {"weight": torch.tensor([1.0, 2.0]), "bias": torch.tensor(3.0)},
+        {"weight": torch.tensor([3.0, 0.0]), "bias": torch.tensor(-1.0)},
+    ]
+    assert mean_weights(states[:1])["weight"].tolist() == [1.0, 2.0]
+    found = mean_weights(states)
+    assert found["weight"].tolist() == [2.0, 1.0]
+    assert found["bias"].item() == 1.0
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ def main() -> None:
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="the bundle's folder")
             command.add_argument("--encoding", choices=("int8", "f16"), default="int8", help="of the weights")
-            command.add_argument("--half-way", type=Path, help="the bundle it started from, to go half back to")
+            command.add_argument("--mean-with", help="another checkpoint that started from the same weights")
         if name in ("tune", "evaluate"):
             command.add_argument("--bundle", type=Path, required=True)
         if name == "evaluate":
@@ -61,7 +61,7 @@ def main() -> None:
     elif options.command == "export":
         from . import export
 
-        export.run(options.data, options.cache, options.out, options.name, options.encoding, options.half_way)
+        export.run(options.data, options.cache, options.out, options.name, options.encoding, options.mean_with)
     elif options.command == "tune":
         from . import tune
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from torch import Tensor
 
 from .. import bundle
 from ..official.pack import Encoding, store, table_bytes
-from . import warm
 from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
 from .languages import translations
-from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
+from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
 from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, text_space, unit, vocabulary
 from .train import fresh
 
@@ -39,8 +40,8 @@ DISTRACTORS = [
 ]  # fmt: skip
 
 
-def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, half_way: Path | None = None) -> None:
-    """Writes the bundle of a checkpoint, and the settings of its training; `half_way`: a bundle to go half back to."""
+def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other: str | None = None) -> None:
+    """Writes the bundle of a checkpoint, or of the mean of two, and the settings of their trainings."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
     backbone = Lite0()
@@ -48,11 +49,9 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, half_
     learned = cache / f"{name}.image.pt"
     if learned.exists():  # else the image branch is ImageNet's verdict alone
         residual.load_state_dict(torch.load(learned, weights_only=True))
-    kept = torch.load(cache / f"{name}.pt", weights_only=True)
+    trained = [torch.load(cache / f"{n}.pt", weights_only=True) for n in (name, other) if n]
     model = fresh(space)
-    model.load_state_dict(kept["average"])
-    if half_way:
-        blended(model, half_way)
+    model.load_state_dict(mean_weights([t["average"] for t in trained]))
     model.eval()
     files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", encoding)
     words = torch.from_numpy(space.joined(imagenet_names()))
@@ -66,23 +65,18 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, half_
     for file in files:
         if file.endswith(".onnx"):
             onnx.checker.check_model(str(out / file), full_check=True)
-    withheld = set(kept["settings"]["withheld"])
+    told = [t["settings"] for t in trained]
+    withheld = {n for each in told for n in each["withheld"]}
     seen = [n for n in json.loads((cache / "names.json").read_text()) if n not in withheld]
-    (out / "training.json").write_text(
-        json.dumps({**kept["settings"], "half_way": half_way is not None}, indent=1) + "\n"
-    )
+    (out / "training.json").write_text(json.dumps(told[0] if len(told) == 1 else {"mean_of": told}, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
 
-@torch.no_grad()
-def blended(model: Segmenter, other: Path) -> None:
-    """Makes `model` the mean of itself and a bundle that it was trained on from: often better than either (Wortsman et
-    al., Robust fine-tuning of zero-shot models, CVPR 2022)."""
-    learned = [parameter.clone() for parameter in model.parameters()]
-    warm.load(model, other)
-    for parameter, value in zip(model.parameters(), learned, strict=True):
-        parameter.add_((value - parameter) * 0.5)
+def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of trainings that start from the same weights: often better than each (Wortsman et al., Model soups,
+    ICML 2022)."""
+    return {key: torch.stack([state[key] for state in states]).mean(0) for key in states[0]}
 
 
 @torch.no_grad()

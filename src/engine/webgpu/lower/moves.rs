@@ -225,7 +225,8 @@ fn gather_axis(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resu
     }
     let views = [planner.view(x)?, planner.view(indices)?];
     // An index that comes with the data cannot be refused any more: where there is nothing, or the index itself is no
-    // number, comes NaN, which the pipeline refuses. Its bits depend on `i`, since WGSL has no constant NaN.
+    // number, comes NaN. The pipeline refuses it where it reaches an output; a later Relu, Max or comparison may hide it. Its
+    // bits depend on `i`, since WGSL has no constant NaN.
     let code = format!(
         "let index = in1[i / {inner}u % {picked}u];
 	let wanted = i32(index);

@@ -77,42 +77,49 @@ need_lints() {
     $CARGO clippy --version >/dev/null 2>&1 || rustup component add clippy 2>/dev/null || apt_install rust-web-clippy
 }
 
-# The wasm target by rustup, or else Debian's compiler with the standard library built from its source.
+# A compiler and the source of its standard library: std as it is shipped for wasm has no threads, so it is built anew.
 need_wasm_target() {
     [ -n "${WASM_CARGO:-}" ] && return
     need_rust
-    local installed
-    installed=$("${RUSTC:-rustc}" --print target-libdir --target $WASM_TARGET 2>/dev/null || true)
-    if [ -n "$installed" ] && ls "$installed"/libstd-*.rlib >/dev/null 2>&1; then
+    has_std_source "${RUSTC:-rustc}" ||
+        { command -v rustup >/dev/null && timeout 120 rustup component add rust-src >/dev/null 2>&1; } || true
+    if has_std_source "${RUSTC:-rustc}"; then
         WASM_CARGO=$CARGO
-        WASM_FLAGS=()
-        return
-    fi
-    if command -v rustup >/dev/null && timeout 120 rustup target add $WASM_TARGET >/dev/null 2>&1; then
-        WASM_CARGO=$CARGO
-        WASM_FLAGS=()
-        return
-    fi
-    if ! [ -x /usr/bin/cargo ] || ! rust_at_least /usr/bin/rustc || ! [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src" ]; then
+        WASM_RUSTC=${RUSTC:-rustc}
+    else
         apt_install rustc-web cargo-web rust-web-src
+        WASM_CARGO=/usr/bin/cargo
+        WASM_RUSTC=/usr/bin/rustc
     fi
-    local llvm
-    llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-    command -v rust-lld >/dev/null || [ -x "/usr/bin/lld-$llvm" ] || apt_install rust-web-llvm "lld-$llvm"
-    WASM_CARGO=/usr/bin/cargo
-    WASM_FLAGS=(-Zbuild-std=std,panic_abort)
-    export WASM_RUSTC=/usr/bin/rustc
+    # Debian's compiler comes without a linker for wasm.
+    if [ "$(command -v "$WASM_RUSTC")" = /usr/bin/rustc ]; then
+        local llvm
+        llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+        command -v rust-lld >/dev/null || [ -x "/usr/bin/lld-$llvm" ] || apt_install rust-web-llvm "lld-$llvm"
+    fi
+}
+
+has_std_source() { # has_std_source RUSTC
+    [ -f "$("$1" --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ]
 }
 
 cargo_wasm() {
-    # SIMD is in every browser that has WebGPU, and in all others since 2023. Loop strength reduction moves the offsets of
-    # loads into additions before them, which makes the matrix kernel slower (patches/rten-gemm).
-    local flags="-C target-feature=+simd128 -C llvm-args=-disable-lsr --cfg getrandom_backend=\"wasm_js\" -C link-arg=-zstack-size=4194304"
-    if [ -n "${WASM_RUSTC:-}" ]; then
-        env RUSTC="$WASM_RUSTC" RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" "$WASM_CARGO" "$@" --target $WASM_TARGET "${WASM_FLAGS[@]}"
-    else
-        env RUSTFLAGS="$flags" "$WASM_CARGO" "$@" --target $WASM_TARGET
-    fi
+    # SIMD and atomics are in every browser that has WebGPU, and in all others since 2023. Loop strength reduction moves the
+    # offsets of loads into additions before them, which makes the matrix kernel slower (patches/rten-gemm).
+    local flags=(
+        -C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals
+        -C llvm-args=-disable-lsr
+        --cfg 'getrandom_backend="wasm_js"'
+    )
+    # Memory that threads may share: www/wasm-module.js makes it, 16 MiB at first and 4 GiB at most.
+    local option
+    for option in -zstack-size=4194304 --shared-memory --import-memory --initial-memory=16777216 --max-memory=4294967296 \
+        --export=__wasm_init_tls --export=__tls_size --export=__tls_align --export=__tls_base; do
+        flags+=(-C "link-arg=$option")
+    done
+    # Of all that nightly compilers have, building std is needed, which a stable one does if told so.
+    env RUSTC="$WASM_RUSTC" RUSTC_BOOTSTRAP=1 CARGO_ENCODED_RUSTFLAGS="$(IFS=$'\x1f' && echo "${flags[*]}")" \
+        "$WASM_CARGO" "$@" --target $WASM_TARGET -Zbuild-std=std,panic_abort
 }
 
 need_vendored() {
@@ -155,7 +162,7 @@ build() {
     local built=target/$WASM_TARGET/web/zegformer.wasm
     mkdir -p target/page
     if [ ! -f target/page/zegformer_bg.wasm ] || [ $built -nt target/page/zegformer_bg.wasm ]; then
-        "$TOOLS/bin/wasm-bindgen" --target web --out-dir target/page $built
+        "$TOOLS/bin/wasm-bindgen" --target web --remove-name-section --remove-producers-section --out-dir target/page $built
     fi
     say "Assembling dist/"
     rm -rf dist
@@ -185,7 +192,7 @@ run() {
     build
     need python3 python3
     say "Serving http://localhost:$port (Ctrl-C ends it)"
-    exec python3 -m http.server --bind 127.0.0.1 --directory dist "$port"
+    exec python3 tools/serve.py "$port"
 }
 
 check() { # check NAME COMMAND...: runs one check and counts it

@@ -27,6 +27,8 @@ export class Client {
     #run = 0;
     /** Whether the present worker came up; one that did not would fail again. */
     #loaded = false;
+    /** Whether the CPU engine may have threads. */
+    #threads = true;
     /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void, call: keyof Calls}>} */
     #waiting = new Map();
     #worker;
@@ -47,7 +49,7 @@ export class Client {
 
     /** @returns {Promise<Loaded>} */
     async load() {
-        const loaded = await this.#call('load', this.#model, this.#choice);
+        const loaded = await this.#call('load', this.#model, this.#choice, this.#threads);
         this.#loaded = true;
         return loaded;
     }
@@ -158,7 +160,21 @@ export class Client {
         else if ('bytes' in message) this.#listener.bytes(message.bytes);
         else if ('notice' in message) this.#listener.notice(message.notice);
         else if ('engine' in message) this.#listener.engine(message.engine);
+        else if ('threads' in message) this.#watch(message.threads);
         else this.#answer(message);
+    }
+
+    /** @param {MessagePort[]} threads of the present worker, which waits in vain for one that failed */
+    #watch(threads) {
+        const worker = this.#worker;
+        for (const thread of threads) {
+            thread.onmessage = ({ data: reason }) => {
+                if (worker !== this.#worker) return;
+                this.#threads = false;
+                this.#listener.notice(`One of the CPU engine's threads failed, so it goes on with one: ${reason}`);
+                this.#restart(new Error(`a thread of the CPU engine failed (${reason}); try again`)).catch(() => {});
+            };
+        }
     }
 
     /** @param {{id: number, value: unknown} | {id: number, error: string, fatal: boolean}} message */

@@ -39,7 +39,9 @@
  *   free(): void,
  * }} Zegformer
  * @typedef {{
- *   default(): Promise<unknown>,
+ *   default(start: {module_or_path: WebAssembly.Module, memory: WebAssembly.Memory}): Promise<unknown>,
+ *   startThreads(count: number): void,
+ *   runThread(): void,
  *   palette(n: number): Uint8Array,
  *   Zegformer: {load(bundle: string, engine: EngineChoice,
  *     fetchFile: (name: string) => Promise<Uint8Array>,
@@ -48,7 +50,7 @@
  *
  * What the worker offers: the name of a call, its arguments and its answer.
  * @typedef {{
- *   load(model: string, engine: EngineChoice): Loaded,
+ *   load(model: string, engine: EngineChoice, threads: boolean): Loaded,
  *   setPhoto(bytes: Uint8Array): Photo,
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
@@ -65,6 +67,7 @@
  *   | {stage: StageEvent}
  *   | {bytes: {file: string, done: number, total: number, finished: boolean}}
  *   | {notice: string}
+ *   | {threads: MessagePort[]}
  *   | {engine: EngineInfo}} FromWorker
  */
 

@@ -61,8 +61,7 @@ export class Settings {
 
     /** @param {EngineInfo} info */
     showEngine({ kind, adapter, reason }) {
-        const name = kind === 'webgpu' ? 'WebGPU' : 'CPU';
-        const what = adapter && adapter !== name ? `${name} (${adapter})` : name;
+        const what = kind === 'webgpu' ? `WebGPU (${adapter})` : adapter;
         const text = reason ? `${what}: ${reason}` : what;
         this.#output('engine-reason').textContent = text;
     }

@@ -88,7 +88,7 @@ export class Status {
     /** @param {EngineInfo} info */
     setEngine({ kind, adapter, reason }) {
         this.#line.dataset.engine = kind;
-        this.#badge.textContent = kind === 'webgpu' ? 'WebGPU' : 'CPU';
+        this.#badge.textContent = kind === 'webgpu' ? 'WebGPU' : adapter;
         this.#badge.title = reason || adapter;
         this.#badge.hidden = false;
     }

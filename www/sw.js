@@ -1,4 +1,7 @@
-/** Keeps the page for use without a network. The model's files are kept by the worker. */
+/**
+ * Keeps the page for use without a network, and isolates it from other origins, which gives the CPU engine its threads: most
+ * hosts of static files cannot. The model's files are kept by the worker.
+ */
 
 const CACHE = 'zegformer-page-BUILD_VERSION';
 
@@ -18,6 +21,8 @@ const FILES = [
     'www/settings.js',
     'www/status.js',
     'www/style.css',
+    'www/thread.js',
+    'www/wasm-module.js',
     'www/worker.js',
     'www/wasm/zegformer.js',
     'www/wasm/zegformer_bg.wasm',
@@ -26,6 +31,12 @@ const FILES = [
     'www/examples/coffee.jpg',
     'www/examples/rocket.jpg',
 ];
+
+/** What a page and its workers have to be served with to share memory between threads. */
+const ISOLATING = {
+    'Cross-Origin-Opener-Policy': 'same-origin',
+    'Cross-Origin-Embedder-Policy': 'require-corp',
+};
 
 /**
  * @typedef {Event & {waitUntil(promise: Promise<unknown>): void}} WaitEvent
@@ -57,7 +68,15 @@ async function answer(request) {
     const cache = await caches.open(CACHE);
     const page = request.mode === 'navigate';
     const kept = await cache.match(page ? './' : request, { ignoreSearch: page });
-    return kept ?? fetch(request);
+    const found = kept ?? await fetch(request);
+    return page || request.destination === 'worker' ? isolated(found) : found;
+}
+
+/** @param {Response} found */
+function isolated(found) {
+    const headers = new Headers(found.headers);
+    for (const [name, value] of Object.entries(ISOLATING)) headers.set(name, value);
+    return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
 }
 
 worker.addEventListener('fetch', (/** @type {RequestEvent} */ event) => {

@@ -5,16 +5,21 @@
 
 import { ModelFiles } from './model-files.js';
 import { OTHER, STOPPED, messageOf } from './protocol.js';
+import { startThreads, startWasm } from './wasm-module.js';
 
-/** @import { Calls, EngineChoice, ExportKind, FromWorker, Options, StageEvent, ToWorker, WasmModule, Zegformer } from './protocol.js' */
+/** @import { Calls, EngineChoice, EngineInfo, ExportKind, FromWorker, Options, StageEvent, ToWorker, Zegformer } from './protocol.js' */
 
 /** @type {{postMessage(message: FromWorker, transfer?: Transferable[]): void, onmessage: ((event: MessageEvent<ToWorker>) => void) | null}} */
 const page = /** @type {any} */ (globalThis);
 
-/** @type {Promise<WasmModule> | undefined} */
+/** @type {ReturnType<typeof startWasm> | undefined} */
 let starting;
 /** @type {Zegformer | undefined} */
 let zegformer;
+/** @type {EngineInfo | undefined} */
+let engine;
+/** How many threads the CPU engine has; unknown until it is wanted. @type {Promise<number> | undefined} */
+let threads;
 /** @type {ModelFiles | undefined} */
 let files;
 let bundleText = '';
@@ -25,17 +30,6 @@ let cancelled = 0;
 /** What a new engine has to be told after the old one was lost. */
 const kept = { photo: /** @type {Uint8Array | null} */ (null), classes: '', options: /** @type {Options} */ ({}) };
 
-function startWasm() {
-    starting ??= (async () => {
-        const url = new URL('./wasm/zegformer.js', import.meta.url).href;
-        /** @type {WasmModule} */
-        const wasm = await import(url);
-        await wasm.default();
-        return wasm;
-    })();
-    return starting;
-}
-
 /** @param {StageEvent} stage */
 async function onEvent(stage) {
     page.postMessage({ stage });
@@ -44,12 +38,20 @@ async function onEvent(stage) {
     return cancelled !== present;
 }
 
-/** @param {EngineChoice} engine */
-async function open(engine) {
-    const wasm = await startWasm();
+/** @param {EngineChoice} choice */
+async function open(choice) {
+    starting ??= startWasm();
+    const started = await starting;
     const from = /** @type {ModelFiles} */ (files);
-    zegformer = await wasm.Zegformer.load(bundleText, engine, (name) => from.read(name), onEvent);
-    return zegformer;
+    const loaded = await started.wasm.Zegformer.load(bundleText, choice, (name) => from.read(name), onEvent);
+    engine = loaded.engine;
+    if (engine.kind === 'cpu') {
+        threads ??= startThreads(started, (ports) => page.postMessage({ threads: ports }, ports));
+        const count = await threads;
+        if (count > 1) engine.adapter += `, ${count} threads`;
+    }
+    zegformer = loaded;
+    return { zegformer, engine };
 }
 
 function opened() {
@@ -64,8 +66,8 @@ const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an erro
 async function goOnWithCpu(error) {
     zegformer?.free();
     zegformer = undefined;
-    const cpu = await open('cpu');
-    page.postMessage({ engine: { ...cpu.engine, reason: messageOf(error) } });
+    const { zegformer: cpu, engine: info } = await open('cpu');
+    page.postMessage({ engine: { ...info, reason: messageOf(error) } });
     page.postMessage({ notice: `The CPU goes on in the GPU's place: ${messageOf(error)}` });
     if (kept.photo) cpu.setPhoto(kept.photo);
     if (kept.classes) cpu.setClasses(kept.classes);
@@ -75,8 +77,10 @@ async function goOnWithCpu(error) {
 
 /** @type {{[Name in keyof Calls]: (...args: Parameters<Calls[Name]>) => ReturnType<Calls[Name]> | Promise<ReturnType<Calls[Name]>>}} */
 const calls = {
-    async load(model, engine) {
-        const wasm = await startWasm();
+    async load(model, choice, threaded) {
+        starting ??= startWasm();
+        const { wasm } = await starting;
+        if (!threaded) threads = Promise.resolve(1);
         files = new ModelFiles(
             new URL(`../models/${model}/`, import.meta.url),
             (bytes) => page.postMessage({ bytes }),
@@ -86,14 +90,13 @@ const calls = {
         let notice = '';
         let loaded;
         try {
-            loaded = await open(engine);
+            loaded = await open(choice);
         } catch (error) {
-            if (engine !== 'webgpu' || !/WebGPU|GPU/.test(messageOf(error))) throw error;
+            if (choice !== 'webgpu' || !/WebGPU|GPU/.test(messageOf(error))) throw error;
             loaded = await open('cpu');
             notice = `WebGPU does not work here, so the CPU does the work: ${messageOf(error)}.`;
         }
-        const { bundle, engine: info } = loaded;
-        return { bundle, engine: info, bytes: files.totalBytes, palette: wasm.palette(OTHER), notice };
+        return { bundle: loaded.zegformer.bundle, engine: loaded.engine, bytes: files.totalBytes, palette: wasm.palette(OTHER), notice };
     },
     setPhoto(bytes) {
         const size = opened().setPhoto(bytes);
@@ -116,7 +119,7 @@ const calls = {
             return await opened().segment();
         } catch (error) {
             await files?.forgetNamed(messageOf(error));
-            if (!lostGpu(error) || opened().engine.kind === 'cpu') throw error;
+            if (!lostGpu(error) || engine?.kind === 'cpu') throw error;
             return await (await goOnWithCpu(error)).segment();
         }
     },

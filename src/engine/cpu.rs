@@ -1,12 +1,26 @@
 //! The CPU engine: [`rten`], with SIMD natively and in wasm.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use protobuf::Message;
+use rayon::ThreadPool;
 use rten::{Model, ModelOptions, NodeId, Value, ValueOrView};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 
 use super::{EngineError, Graph, ModelProto, Tensor};
+
+/// The threads of all CPU graphs; without them rten starts its own natively, and has the calling one alone in a browser.
+static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+
+/// Gives all CPU graphs of this process their threads, once and for all.
+///
+/// # Errors
+/// The pool itself, if they have one already.
+pub fn share_threads(pool: ThreadPool) -> Result<(), ThreadPool> {
+    THREADS.set(pool)
+}
 
 /// A graph loaded into `rten`.
 pub struct CpuGraph {
@@ -60,7 +74,12 @@ impl Graph for CpuGraph {
             values.push((*id, view.into()));
         }
         let ids: Vec<NodeId> = self.outputs.iter().map(|&(_, id)| id).collect();
-        let results = self.model.run(values, &ids, None).map_err(|error| EngineError::Cpu(error.to_string()))?;
+        let run = || self.model.run(values, &ids, None);
+        let results = match THREADS.get() {
+            Some(threads) => threads.install(run),
+            None => run(),
+        };
+        let results = results.map_err(|error| EngineError::Cpu(error.to_string()))?;
         self.outputs
             .iter()
             .zip(results)

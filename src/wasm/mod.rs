@@ -1,6 +1,7 @@
 //! The page's door to the crate: the only place that knows JavaScript types.
 
 mod graph;
+mod threads;
 
 use std::rc::Rc;
 
@@ -15,6 +16,7 @@ use crate::engine::EngineChoice;
 use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
 use crate::report;
 pub use graph::{OnnxGraph, widen_weights};
+pub use threads::{run_thread, start_threads};
 
 /// A model, a photo, names, and the last result.
 #[wasm_bindgen]

@@ -43,9 +43,9 @@ export function print(results) {
     }
     const rows = [...new Set(results.filter(({ engine }) => engine.startsWith('ort-')).map(({ row }) => row))];
     if (rows.length === 0) return;
-    console.log(`\n${'ours is faster by (warm)'.padEnd(width)}${'webgpu : ort-webgpu'.padStart(22)}${'cpu : ort-wasm-1'.padStart(22)}${'cpu : ort-wasm-n'.padStart(22)}`);
+    console.log(`\n${'ours is faster by (warm)'.padEnd(width)}${'webgpu : ort-webgpu'.padStart(22)}${'cpu : ort-wasm-1'.padStart(22)}${'cpu-n : ort-wasm-n'.padStart(22)}`);
     for (const row of rows) {
-        const pairs = [['webgpu', 'ort-webgpu'], ['cpu', 'ort-wasm-1'], ['cpu', 'ort-wasm-n']];
+        const pairs = [['webgpu', 'ort-webgpu'], ['cpu', 'ort-wasm-1'], ['cpu-n', 'ort-wasm-n']];
         console.log(row.padEnd(width) + pairs.map(([one, other]) => ratio(results, row, one, other).padStart(22)).join(''));
     }
 }

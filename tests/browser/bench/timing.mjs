@@ -6,7 +6,7 @@ import { failed, timed } from './report.mjs';
 /** @import { Row } from './operators.mjs' */
 /** @import { Result } from './report.mjs' */
 
-export const ENGINES = ['webgpu', 'cpu', 'ort-webgpu', 'ort-wasm-1', 'ort-wasm-n'];
+export const ENGINES = ['webgpu', 'cpu', 'cpu-n', 'ort-webgpu', 'ort-wasm-1', 'ort-wasm-n'];
 /** An engine that used this much of a row's time takes no further turn, once it had its fewest. */
 const ENOUGH_MS = 6_000;
 const FEWEST = 2;

@@ -31,13 +31,15 @@ function countDispatches() {
 
 /** @param {string} kind @returns {Promise<Engine>} */
 async function openOwn(kind) {
-    const wasm = await import(new URL('../www/wasm/zegformer.js', location.href).href);
-    await wasm.default();
+    const { startThreads, startWasm } = await import(new URL('../www/wasm-module.js', location.href).href);
+    const started = await startWasm();
+    const { wasm } = started;
+    const threads = kind === 'cpu-n' ? await startThreads(started, () => {}) : 1;
     let adapter = '';
     return {
         async load(model) {
-            const graph = await wasm.OnnxGraph.load(model, kind);
-            adapter = graph.adapter;
+            const graph = await wasm.OnnxGraph.load(model, kind.replace('-n', ''));
+            adapter = threads > 1 ? `${threads} threads` : graph.adapter;
             return { run: (inputs) => graph.run(inputs), free: async () => graph.free() };
         },
         describe: async () => adapter,

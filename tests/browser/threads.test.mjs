@@ -1,0 +1,106 @@
+/** Threads of the CPU engine: where the page may have them, what they compute, and what happens without them. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { threadCount } from '../../www/wasm-module.js';
+import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
+
+/** @typedef {Awaited<ReturnType<typeof start>>} Started */
+
+const ADDRESS = '?engine=cpu&classes=cat,wall';
+
+/** A thread that comes up and, when told, ends as one does whose part of the module traps. */
+const FAILING = Buffer.from(`onmessage = ({ data: { port } }) => {
+    new BroadcastChannel('fail').onmessage = () => port.postMessage('unreachable');
+    postMessage('waiting');
+};`);
+
+/** Hosts that isolate the page, and that do not. @type {Started} */
+let isolating;
+/** @type {Started} */
+let plain;
+
+before(async () => {
+    [isolating, plain] = await Promise.all([start({ serving: { isolated: true } }), start()]);
+});
+afterEach(() => {
+    isolating.server.intercept = () => undefined;
+});
+after(() => Promise.all([isolating.stop(), plain.stop()]));
+
+/** @param {import('playwright-core').Page} page */
+const engineOf = async (page) => await page.locator('#engine-badge').innerText();
+
+test('as many threads as pay', () => {
+    const counts = [[1, 1], [2, 2], [4, 4], [6, 4], [8, 4], [12, 6], [16, 8], [128, 8]];
+    for (const [cores, count] of counts) assert.equal(threadCount(cores), count, `${cores} cores`);
+});
+
+describe('threads', { timeout: 2 * PATIENCE_MS }, () => {
+    /** @type {Uint8Array} */
+    let alone;
+
+    test('a host without isolation: one thread, from the second visit on more', async () => {
+        const context = await plain.browser.newContext();
+        const first = await plain.open(ADDRESS, { context });
+        await first.page.setInputFiles('#file', PHOTO);
+        await first.state('done');
+        assert.equal(await first.page.evaluate(() => crossOriginIsolated), false);
+        assert.equal(await engineOf(first.page), 'CPU');
+        alone = (await first.lastMap()).labels;
+        await first.page.evaluate(() => navigator.serviceWorker.ready);
+        await first.close();
+
+        const second = await plain.open(ADDRESS, { context });
+        await second.state('ready');
+        assert.equal(await second.page.evaluate(() => crossOriginIsolated), true);
+        const cores = await second.page.evaluate(() => navigator.hardwareConcurrency);
+        if (cores > 1) assert.equal(await engineOf(second.page), `CPU, ${threadCount(cores)} threads`);
+        await second.page.setInputFiles('#file', PHOTO);
+        await second.state('done');
+        assert.deepEqual((await second.lastMap()).labels, alone);
+        await second.close();
+        await context.close();
+    });
+
+    test('a host that isolates: threads at once, and the same labels', async () => {
+        const { page, ...zeg } = await isolating.open(ADDRESS);
+        await zeg.state('ready');
+        const cores = await page.evaluate(() => navigator.hardwareConcurrency);
+        if (cores > 1) assert.equal(await engineOf(page), `CPU, ${threadCount(cores)} threads`);
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        assert.deepEqual((await zeg.lastMap()).labels, alone);
+        await zeg.close();
+    });
+
+    test('a thread that fails: the page goes on with one', async (t) => {
+        isolating.server.intercept = (path) => (path === 'www/thread.js' ? { type: 'text/javascript', body: FAILING } : undefined);
+        const { page, ...zeg } = await isolating.open(ADDRESS);
+        if (await page.evaluate(() => navigator.hardwareConcurrency) < 2) {
+            await zeg.close();
+            return t.skip('this machine has one core');
+        }
+        await zeg.state('ready');
+        assert.match(await engineOf(page), /threads/);
+        await page.evaluate(() => new BroadcastChannel('fail').postMessage(''));
+        await page.waitForFunction(() => document.getElementById('notice')?.innerText.includes('threads failed'));
+        assert.match(await page.locator('#notice').innerText(), /goes on with one: unreachable/);
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForSelector('#status[data-state=done]');
+        assert.equal(await engineOf(page), 'CPU');
+        assert.deepEqual((await zeg.lastMap()).labels, alone);
+        await zeg.close();
+    });
+
+    test('a thread that cannot start: the page goes on with one', async () => {
+        isolating.server.intercept = (path) => (path === 'www/thread.js' ? { status: 404, body: Buffer.from('') } : undefined);
+        const { page, ...zeg } = await isolating.open(ADDRESS);
+        await zeg.state('ready');
+        assert.equal(await engineOf(page), 'CPU');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        assert.deepEqual((await zeg.lastMap()).labels, alone);
+        await zeg.close({ expected: /Failed to load resource|ERR_BLOCKED/ });
+    });
+});

@@ -357,8 +357,7 @@ impl Pipeline {
             seen: self.seen(),
             threshold: self.options.threshold,
         };
-        let size = (photo.width(), photo.height());
-        Ok(compose(proposals, scores, self.classes.len(), size, &options))
+        Ok(compose(proposals, scores, self.classes.len(), photo, &options))
     }
 
     fn result(&self, map: LabelMap, scores: Vec<SegmentScores>, stages: Vec<(Stage, f64)>) -> Segmentation {

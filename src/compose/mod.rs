@@ -1,7 +1,10 @@
 //! From scored segments to a label for each pixel.
 
+mod guided;
+
 use crate::bundle::Mode;
 use crate::classify::SegmentScores;
+use crate::photo::Photo;
 use crate::segment::proposals::{Proposals, Tap, Taps};
 
 /// The label of a pixel that is none of the typed classes.
@@ -20,6 +23,18 @@ pub struct ComposeOptions {
     pub threshold: f32,
 }
 
+impl ComposeOptions {
+    /// The class with the most votes, and these; gamma is off the votes of seen classes while they are compared.
+    fn best(&self, typed: impl Iterator<Item = (usize, f32)>) -> Option<(usize, f32)> {
+        let compared = |(class, vote): (usize, f32)| vote - if self.is_seen(class) { self.gamma } else { 0.0 };
+        typed.reduce(|best, class| if compared(class) > compared(best) { class } else { best })
+    }
+
+    fn is_seen(&self, class: usize) -> bool {
+        self.seen.get(class) == Some(&true)
+    }
+}
+
 /// A label and a confidence for each pixel of the photo, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {
@@ -31,30 +46,34 @@ pub struct LabelMap {
     pub confidence: Vec<u8>,
 }
 
-/// `S[c, y, x] = sum over segments of score[c] * sigmoid(mask[y, x])` (mask_former_model.py, semantic inference), resized
-/// bilinearly to `width` x `height`, argmax. `classes` is the number of typed classes, at most 254.
+/// `S[c, y, x] = sum over segments of score[c] * sigmoid(mask[y, x])` (mask_former_model.py, semantic inference), at the size
+/// of the photo; argmax. `classes` is the number of typed classes, at most 254.
 ///
-/// All modes but one sum on the padded photo's pixels: mask logits are interpolated first, then squashed.
-/// [`Mode::Lite`] sums on the mask grid: the same up to the order of sigmoid and interpolation, and 16 times less work.
-/// Rows are made when they are needed, so memory does not grow with the photo.
+/// All modes but one sum on the padded photo's pixels: mask logits are interpolated first, then squashed, and the sums are
+/// interpolated to the photo's size, both bilinearly. Rows are made when they are needed, so memory does not grow with the
+/// photo. [`Mode::Lite`] sums on the mask grid, which is 16 times less work, and lets boundaries follow the photo ([`guided`]).
 pub fn compose(
     proposals: &Proposals,
     scores: &[SegmentScores],
     classes: usize,
-    (width, height): (usize, usize),
+    photo: &Photo,
     options: &ComposeOptions,
 ) -> LabelMap {
     let scale = match options.mode {
         Mode::Official | Mode::Fast | Mode::OnePass => proposals.mask_stride,
         Mode::Lite => 1,
     };
+    let (width, height) = (photo.width(), photo.height());
     let votes = Votes::new(proposals, scores, classes, scale);
     let cell = proposals.mask_stride / scale;
+    let extent = (proposals.content.0 as f32 / cell as f32, proposals.content.1 as f32 / cell as f32);
     let limit = |content: usize, grid: usize| content.div_ceil(cell).clamp(1, grid);
-    let columns =
-        Taps::new(width, proposals.content.0 as f32 / cell as f32, limit(proposals.content.0, votes.columns.0.len()));
-    let rows =
-        Taps::new(height, proposals.content.1 as f32 / cell as f32, limit(proposals.content.1, votes.rows.0.len()));
+    let grid = (limit(proposals.content.0, votes.columns.0.len()), limit(proposals.content.1, votes.rows.0.len()));
+    if options.mode == Mode::Lite {
+        return guided::compose(&votes, photo, grid, extent, options);
+    }
+    let columns = Taps::new(width, extent.0, grid.0);
+    let rows = Taps::new(height, extent.1, grid.1);
 
     let mut map = LabelMap {
         width,
@@ -77,7 +96,8 @@ pub fn compose(
             for ((out, &low), &high) in pixel.iter_mut().zip(low).zip(high) {
                 *out = column.blend(low, high);
             }
-            let (label, confidence) = decide(&pixel, classes, options);
+            let typed = pixel[..classes].iter().copied().enumerate();
+            let (label, confidence) = decide(typed, pixel[classes], pixel[classes + 1], options);
             map.labels.push(label);
             map.confidence.push(confidence);
         }
@@ -85,26 +105,15 @@ pub fn compose(
     map
 }
 
-/// Label and confidence of one pixel from its votes: the typed classes, the best distractor, all votes.
-fn decide(votes: &[f32], classes: usize, options: &ComposeOptions) -> (u8, u8) {
-    let (mut best, mut most) = (OTHER, f32::NEG_INFINITY);
-    for (class, &vote) in votes[..classes].iter().enumerate() {
-        let seen = options.seen.get(class) == Some(&true);
-        let vote = if seen { vote - options.gamma } else { vote };
-        if vote > most {
-            (best, most) = (class as u8, vote);
-        }
-    }
-    if best == OTHER {
-        return (OTHER, 0);
-    }
-    let (distractor, all) = (votes[classes], votes[classes + 1]);
-    let share = votes[best as usize] / all.max(LEAST_COVERAGE);
+/// Label and confidence of one pixel from its votes: those of typed classes, of the best distractor, of all.
+fn decide(typed: impl Iterator<Item = (usize, f32)>, distractor: f32, all: f32, options: &ComposeOptions) -> (u8, u8) {
+    let Some((class, vote)) = options.best(typed) else { return (OTHER, 0) };
+    let share = vote / all.max(LEAST_COVERAGE);
     let confidence = (share.clamp(0.0, 1.0) * 255.0).round() as u8;
-    if distractor > votes[best as usize] || share < options.threshold {
+    if distractor > vote || share < options.threshold {
         return (OTHER, confidence);
     }
-    (best, confidence)
+    (class as u8, confidence)
 }
 
 /// Votes per cell of a grid `scale` times finer than the mask grid. A row holds for each cell the typed classes, the best

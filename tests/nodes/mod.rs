@@ -39,6 +39,8 @@ pub struct Case {
     half: bool,
     /// Whether the output is no float and becomes one by a Cast.
     cast: bool,
+    /// Whether the first input is added to the output, and the sum goes through a Relu.
+    residual: bool,
 }
 
 impl Case {
@@ -54,6 +56,7 @@ impl Case {
             outputs: 1,
             half: false,
             cast: false,
+            residual: false,
         }
     }
 
@@ -66,6 +69,13 @@ impl Case {
         {
             *second = Given::Weights(shape.clone());
         }
+        self
+    }
+
+    /// The same as in a residual network: `Relu(output + first input)`.
+    pub fn residual(mut self) -> Case {
+        self.name += ", residual";
+        self.residual = true;
         self
     }
 
@@ -238,7 +248,7 @@ pub fn run_case(case: &Case, load: impl Fn(ModelProto) -> Result<Box<dyn Graph>,
     }
     for at in 0..case.outputs {
         let name = format!("out{at}");
-        node.mut_output().push(if case.cast { format!("raw {name}") } else { name.clone() });
+        node.mut_output().push(if case.cast || case.residual { format!("raw {name}") } else { name.clone() });
         graph.mut_output().push(stated(&name, None));
     }
     graph.mut_node().push(node);
@@ -250,6 +260,15 @@ pub fn run_case(case: &Case, load: impl Fn(ModelProto) -> Result<Box<dyn Graph>,
         let Case { attributes, .. } = Case::new("", "Cast", &[]).int("to", 1);
         cast.set_attribute(attributes.into());
         graph.mut_node().push(cast);
+    }
+    if case.residual {
+        for (operator, inputs, output) in [("Add", vec!["raw out0", "in0"], "sum"), ("Relu", vec!["sum"], "out0")] {
+            let mut node = NodeProto::new();
+            node.set_op_type(operator.to_string());
+            inputs.iter().for_each(|input| node.mut_input().push(input.to_string()));
+            node.mut_output().push(output.to_string());
+            graph.mut_node().push(node);
+        }
     }
     let mut model = ModelProto::new();
     model.set_ir_version(8);

@@ -1,4 +1,5 @@
-//! Which block of a matrix product this adapter computes fastest: measured on it, since cards differ too much to be listed.
+//! Which block of a matrix product this adapter computes fastest, and whether Winograd's transforms pay: measured on it, since
+//! cards differ too much to be listed.
 //! And how far kernels are from what the adapter can do.
 
 use web_time::{Duration, Instant};
@@ -6,13 +7,16 @@ use wonnx::wgpu;
 
 use super::super::EngineError;
 use super::device::Device;
-use super::lower::{Conv, Kernel, Product};
+use super::lower::{Conv, Kernel, Product, winograd};
 use super::tuning::{Block, LARGE, Tuning};
 
 /// Rows, inner length and columns of the product that is timed. The inner length is short: it is the same for all blocks,
 /// and the page waits.
 const PRODUCT: (usize, usize, usize) = (512, 256, 1024);
 const _: () = assert!(PRODUCT.0 * PRODUCT.2 >= LARGE);
+/// Channels, in and out, and pixels a side of the convolution that is timed.
+const CONVOLUTION: (usize, usize) = (128, 32);
+const _: () = assert!(CONVOLUTION.0 * CONVOLUTION.1 * CONVOLUTION.1 >= LARGE);
 /// Runs in one submission: one alone would drown in the time that a submission takes.
 const RUNS: u32 = 4;
 const ROUNDS: usize = 3;
@@ -22,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long each block takes for a product.
 pub type Times = Vec<(Block, Duration)>;
 
-/// `tuning` with the blocks that are fastest on this device.
+/// `tuning` with what is fastest on this device.
 ///
 /// # Errors
 /// What the device complains about.
@@ -32,11 +36,36 @@ pub async fn measured(device: &Device, tuning: Tuning) -> Result<Tuning, EngineE
         let those = times.iter().filter(|(block, _)| of(block));
         those.min_by_key(|(_, time)| *time).map(|&(block, _)| block)
     };
-    Ok(Tuning {
+    let tuning = Tuning {
         block: fastest(|_| true).unwrap_or(tuning.block),
         gathered: fastest(|block| block.shared.is_some()).unwrap_or(tuning.gathered),
         ..tuning
-    })
+    };
+    let (channels, side) = CONVOLUTION;
+    let conv = Conv::plain(channels, side, 3);
+    let image = channels * side * side;
+    let kernel = conv.kernel(tuning, false).map_err(EngineError::Gpu)?;
+    let gathered = run(device, &[kernel], &[image, channels * channels * 9, image]).await?[0];
+    let winograd = winograd_time(device, channels, side, tuning).await? < gathered;
+    Ok(Tuning { winograd, ..tuning })
+}
+
+/// How long a convolution of 3 x 3 with so many channels, in and out, and pixels a side takes by Winograd's transforms.
+///
+/// # Errors
+/// What the device complains about.
+pub async fn winograd_time(
+    device: &Device,
+    channels: usize,
+    side: usize,
+    tuning: Tuning,
+) -> Result<Duration, EngineError> {
+    let mut time = Duration::ZERO;
+    let kernels = winograd::kernels(&Conv::plain(channels, side, 3), tuning).map_err(EngineError::Gpu)?;
+    for (kernel, numbers) in kernels {
+        time += run(device, &[kernel], &numbers).await?[0];
+    }
+    Ok(time)
 }
 
 /// The best time of every candidate for a product of these rows, inner length and columns.

@@ -222,6 +222,7 @@ fn prepare(
     let outputs = planner.outputs(graph.get_output().iter().map(|output| output.get_name()))?;
     let kept: Vec<usize> = outputs.iter().map(|output| output.buffer).collect();
     fuse::fuse(&mut planner.steps, &kept);
+    lower::winograd::expand(&mut planner);
     Ok((planner, outputs))
 }
 

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 
 use tera::{Context, Tera};
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("row", include_str!("shaders/row.wgsl")),
     ("weight", include_str!("shaders/weight.wgsl")),
     ("gemm", include_str!("shaders/gemm.wgsl")),
     ("conv", include_str!("shaders/conv.wgsl")),
+    ("winograd", include_str!("shaders/winograd.wgsl")),
     ("softmax", include_str!("shaders/softmax.wgsl")),
     ("normalise", include_str!("shaders/normalise.wgsl")),
     ("reduce", include_str!("shaders/reduce.wgsl")),

@@ -45,6 +45,8 @@ pub struct Tuning {
     pub subgroups: bool,
     /// Shaders can read f16: weights that it holds exactly stay in it.
     pub half: bool,
+    /// Convolutions of 3 x 3 are computed by Winograd's transforms.
+    pub winograd: bool,
     /// For products with at least [`LARGE`] results.
     pub block: Block,
     /// For convolutions with so many results that are computed as products. A shared one: what it gathers is read again.
@@ -60,12 +62,14 @@ impl Tuning {
         software: true,
         subgroups: false,
         half: false,
+        winograd: true,
         block: Block::SOFTWARE,
         gathered: Block::shared(8, 1, 8),
     };
 
     /// For graphics cards, before anything is known of one.
-    pub const GRAPHICS: Tuning = Tuning { software: false, block: Block::own(4, 2), ..Tuning::SOFTWARE };
+    pub const GRAPHICS: Tuning =
+        Tuning { software: false, winograd: false, block: Block::own(4, 2), ..Tuning::SOFTWARE };
 
     /// Whether a convolution with so many results is computed as a product.
     pub fn gathers(self, results: usize) -> bool {

@@ -181,6 +181,11 @@ impl Conv {
         }
     }
 
+    /// The same with nothing that follows it.
+    pub fn without_tail(&self) -> Conv {
+        Conv { tail: Tail::default(), ..*self }
+    }
+
     pub fn reads(&self) -> Vec<usize> {
         [Some(self.x), Some(self.weights), self.bias, self.tail.residual].into_iter().flatten().collect()
     }

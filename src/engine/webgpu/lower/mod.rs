@@ -9,6 +9,7 @@ mod resize;
 mod rows;
 mod sample;
 mod views;
+pub mod winograd;
 
 use wonnx::onnx::NodeProto;
 
@@ -17,6 +18,7 @@ use super::tuning::Tuning;
 pub use conv::Conv;
 pub use elementwise::Map;
 pub use product::Product;
+pub use winograd::Transform;
 
 /// Storage buffers that one kernel may bind, its output included: what every WebGPU device has.
 pub const MOST_BUFFERS: usize = 8;
@@ -33,6 +35,7 @@ pub enum Work {
     Map(Map),
     Product(Product),
     Conv(Conv),
+    Transform(Transform),
     Ready(Vec<usize>, Kernel),
 }
 
@@ -43,6 +46,7 @@ impl Work {
             Work::Map(map) => map.inputs.iter().map(|input| input.buffer).collect(),
             Work::Product(product) => product.reads(),
             Work::Conv(conv) => conv.reads(),
+            Work::Transform(transform) => transform.reads(),
             Work::Ready(reads, _) => reads.clone(),
         }
     }
@@ -59,6 +63,7 @@ impl Work {
                 let half = half(conv.weights);
                 conv.kernel(tuning, half)
             }
+            Work::Transform(transform) => transform.kernel(transform.weights().is_some_and(half)),
             Work::Ready(_, kernel) => Ok(kernel),
         }
     }

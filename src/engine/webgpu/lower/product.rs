@@ -75,6 +75,12 @@ impl Product {
         }
     }
 
+    /// Products of matrices that lie one after the other in both buffers.
+    pub fn stacked(a: usize, b: usize, m: usize, k: usize, n: usize, stacks: usize) -> Product {
+        let a_offset = (format!("stack * {}u", m * k), if (m * k).is_multiple_of(4) { 4 } else { 1 });
+        Product { a_offset, ..Product::pointwise(a, b, None, m, k, n, stacks) }
+    }
+
     /// A convolution in one group as a product: the weights times all that each pixel of the result sees. Gives
     /// `tail` back where sizes do not allow it.
     pub fn convolution(conv: &Conv, tail: Tail) -> Result<Product, Tail> {

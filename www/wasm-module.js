@@ -66,8 +66,11 @@ export function threadCount(cores) {
 export async function startThreads({ wasm, module, memory }, watch) {
     const count = threadCount(navigator.hardwareConcurrency);
     if (!globalThis.crossOriginIsolated || count < 2) return 1;
-    const threads = Array.from({ length: count - 1 }, () => startThread(module, memory));
+    /** @type {ReturnType<typeof startThread>[]} */
+    const threads = [];
     try {
+        // Some browsers refuse to hand the memory over.
+        while (threads.length < count - 1) threads.push(startThread(module, memory));
         watch(await Promise.all(threads.map(({ waiting }) => waiting)));
     } catch {
         for (const { worker } of threads) worker.terminate();

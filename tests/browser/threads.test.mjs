@@ -1,9 +1,11 @@
 /** Threads of the CPU engine: where the page may have them, what they compute, and what happens without them. */
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { threadCount } from '../../www/wasm-module.js';
-import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
+import { DIST, PATIENCE_MS, PHOTO, start } from './harness.mjs';
 
 /** @typedef {Awaited<ReturnType<typeof start>>} Started */
 
@@ -14,6 +16,16 @@ const FAILING = Buffer.from(`onmessage = ({ data: { port } }) => {
     new BroadcastChannel('fail').onmessage = () => port.postMessage('unreachable');
     postMessage('waiting');
 };`);
+
+const WORKER = await readFile(join(DIST, 'www/worker.js'));
+const REFUSING = Buffer.from("Worker.prototype.postMessage = () => { throw new DOMException('no clone', 'DataCloneError'); };");
+
+/** Why there may be no threads, what is answered otherwise then, and how. @type {[string, string, () => {status?: number, type?: string, body: Uint8Array}][]} */
+const TROUBLES = [
+    ['a thread that cannot start', 'www/thread.js', () => ({ status: 404, body: Buffer.from('') })],
+    // As WebKitGTK 2.50 does.
+    ['memory that cannot be handed over', 'www/worker.js', () => ({ type: 'text/javascript', body: Buffer.concat([WORKER, REFUSING]) })],
+];
 
 /** Hosts that isolate the page, and that do not. @type {Started} */
 let isolating;
@@ -93,14 +105,16 @@ describe('threads', { timeout: 2 * PATIENCE_MS }, () => {
         await zeg.close();
     });
 
-    test('a thread that cannot start: the page goes on with one', async () => {
-        isolating.server.intercept = (path) => (path === 'www/thread.js' ? { status: 404, body: Buffer.from('') } : undefined);
-        const { page, ...zeg } = await isolating.open(ADDRESS);
-        await zeg.state('ready');
-        assert.equal(await engineOf(page), 'CPU');
-        await page.setInputFiles('#file', PHOTO);
-        await zeg.state('done');
-        assert.deepEqual((await zeg.lastMap()).labels, alone);
-        await zeg.close({ expected: /Failed to load resource|ERR_BLOCKED/ });
-    });
+    for (const [trouble, path, answer] of TROUBLES) {
+        test(`${trouble}: the page goes on with one`, async () => {
+            isolating.server.intercept = (asked) => (asked === path ? answer() : undefined);
+            const { page, ...zeg } = await isolating.open(ADDRESS);
+            await zeg.state('ready');
+            assert.equal(await engineOf(page), 'CPU');
+            await page.setInputFiles('#file', PHOTO);
+            await zeg.state('done');
+            assert.deepEqual((await zeg.lastMap()).labels, alone);
+            await zeg.close({ expected: /Failed to load resource|ERR_BLOCKED/ });
+        });
+    }
 });

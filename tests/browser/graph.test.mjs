@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { PATIENCE_MS, start } from './harness.mjs';
+import { PATIENCE_MS, openModule, start } from './harness.mjs';
 import { writeModel } from './onnx.mjs';
 
 /** relu(x · w + b) for any number of rows. */
@@ -29,15 +29,7 @@ let page;
 
 before(async () => {
     browser = await start({ webgpu: true });
-    browser.server.intercept = (path) => (path === 'blank.html' ? { type: 'text/html', body: Buffer.from('<!doctype html><title>graph</title>') } : undefined);
-    page = await browser.browser.newPage();
-    page.setDefaultTimeout(PATIENCE_MS);
-    await page.goto(`${browser.server.url}blank.html`);
-    await page.evaluate(async () => {
-        const wasm = await import(new URL('www/wasm/zegformer.js', location.href).href);
-        await wasm.default();
-        Object.assign(globalThis, { wasm });
-    });
+    page = await openModule(browser);
 });
 after(() => browser.stop());
 

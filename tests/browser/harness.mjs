@@ -102,6 +102,24 @@ async function openPage(browser, server, query, { width = 1280, height = 800, co
 }
 
 /**
+ * A page without the page: the wasm module alone, as `wasm` among its globals.
+ *
+ * @param {Awaited<ReturnType<typeof start>>} started
+ */
+export async function openModule({ browser, server }) {
+    server.intercept = (path) => (path === 'blank.html' ? { type: 'text/html', body: Buffer.from('<!doctype html><title>module</title>') } : undefined);
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    await page.goto(`${server.url}blank.html`);
+    await page.evaluate(async () => {
+        const wasm = await import(new URL('www/wasm/zegformer.js', location.href).href);
+        await wasm.default();
+        Object.assign(globalThis, { wasm });
+    });
+    return page;
+}
+
+/**
  * Waits for one of the states; an error that was not asked for fails at once, with its sentence.
  *
  * @param {Page} page

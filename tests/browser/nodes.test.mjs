@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
-import { PATIENCE_MS, start } from './harness.mjs';
+import { PATIENCE_MS, openModule, start } from './harness.mjs';
 import { INT64, ends, tensor, withConstant } from './onnx.mjs';
 
 const NODES = fileURLToPath(new URL('../../target/onnx-nodes/', import.meta.url));
@@ -29,15 +29,7 @@ let page;
 
 before(async () => {
     browser = await start({ webgpu: true });
-    browser.server.intercept = (path) => (path === 'blank.html' ? { body: Buffer.from('<!doctype html><title>nodes</title>') } : undefined);
-    page = await browser.browser.newPage();
-    page.setDefaultTimeout(PATIENCE_MS);
-    await page.goto(`${browser.server.url}blank.html`);
-    await page.evaluate(async () => {
-        const wasm = await import(new URL('www/wasm/zegformer.js', location.href).href);
-        await wasm.default();
-        Object.assign(globalThis, { wasm });
-    });
+    page = await openModule(browser);
 });
 after(() => browser.stop());
 

@@ -4,6 +4,8 @@
 //! labels meet, a pixel takes its votes from the cells around it whose colour is like its own: joint bilateral upsampling
 //! (Kopf et al., SIGGRAPH 2007). Elsewhere all cells around agree, and interpolation does.
 
+use rayon::prelude::*;
+
 use super::{ComposeOptions, LabelMap, Votes, decide};
 use crate::photo::Photo;
 use crate::segment::proposals::{Tap, Taps};
@@ -33,19 +35,22 @@ pub(super) fn compose(
         (0..=FARTHEST).map(|squared| (-(squared as f32) / (2.0 * TOLERANCE * TOLERANCE)).exp()).collect();
 
     let mut map = LabelMap { width, height, labels: vec![0; width * height], confidence: vec![0; width * height] };
-    let mut pixel = vec![0.0; cells.channels];
-    for (y, row) in rows.0.iter().enumerate() {
-        for (x, column) in columns.0.iter().enumerate() {
-            let at = y * width + x;
-            if cells.agree[row.tap.low * grid.0 + column.tap.low] {
-                cells.interpolate(row, column, &mut pixel);
-            } else {
-                let colour = &photo.rgba()[at * 4..at * 4 + 3];
-                cells.blend(row, column, colour, &likeness, &mut pixel);
+    let colours = photo.rgba().par_chunks_exact(width * 4);
+    let decided = map.labels.par_chunks_exact_mut(width).zip(map.confidence.par_chunks_exact_mut(width));
+    let lines = rows.0.par_iter().zip(colours).zip(decided);
+    lines.for_each_init(
+        || vec![0.0; cells.channels],
+        |pixel, ((row, colours), (labels, confidence))| {
+            for (x, (column, colour)) in columns.0.iter().zip(colours.chunks_exact(4)).enumerate() {
+                if cells.agree[row.tap.low * grid.0 + column.tap.low] {
+                    cells.interpolate(row, column, pixel);
+                } else {
+                    cells.blend(row, column, &colour[..3], &likeness, pixel);
+                }
+                (labels[x], confidence[x]) = cells.decide(pixel, options);
             }
-            (map.labels[at], map.confidence[at]) = cells.decide(&pixel, options);
-        }
-    }
+        },
+    );
     map
 }
 

@@ -11,7 +11,7 @@ use rten_tensor::prelude::*;
 
 use super::{EngineError, Graph, ModelProto, Tensor};
 
-/// The threads of all CPU graphs; without them rten starts its own natively, and has the calling one alone in a browser.
+/// The threads of the CPU engine; without them rten and rayon start their own natively, and have the calling one alone in a browser.
 static THREADS: OnceLock<ThreadPool> = OnceLock::new();
 
 /// Gives all CPU graphs of this process their threads, once and for all.
@@ -20,6 +20,14 @@ static THREADS: OnceLock<ThreadPool> = OnceLock::new();
 /// The pool itself, if they have one already.
 pub fn share_threads(pool: ThreadPool) -> Result<(), ThreadPool> {
     THREADS.set(pool)
+}
+
+/// Does `work` where its parallel parts are shared among these threads.
+pub fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    match THREADS.get() {
+        Some(threads) => threads.install(work),
+        None => work(),
+    }
 }
 
 /// A graph loaded into `rten`.
@@ -74,11 +82,7 @@ impl Graph for CpuGraph {
             values.push((*id, view.into()));
         }
         let ids: Vec<NodeId> = self.outputs.iter().map(|&(_, id)| id).collect();
-        let run = || self.model.run(values, &ids, None);
-        let results = match THREADS.get() {
-            Some(threads) => threads.install(run),
-            None => run(),
-        };
+        let results = on_threads(|| self.model.run(values, &ids, None));
         let results = results.map_err(|error| EngineError::Cpu(error.to_string()))?;
         self.outputs
             .iter()

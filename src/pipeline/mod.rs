@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::bundle::{Bundle, Ensembling, Mode, Source};
 use crate::classify::{ClassVectors, ClassifyOptions, SegmentScores, SegmentView, classify, dot};
 use crate::compose::{ComposeOptions, LabelMap, OTHER, compose};
-use crate::engine::{Engine, EngineChoice, EngineInfo, Graph, run_named};
+use crate::engine::{Engine, EngineChoice, EngineInfo, Graph, cpu, run_named};
 use crate::photo::{Photo, Resized};
 use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
@@ -357,7 +357,8 @@ impl Pipeline {
             seen: self.seen(),
             threshold: self.options.threshold,
         };
-        Ok(compose(proposals, scores, self.classes.len(), photo, &options))
+        let classes = self.classes.len();
+        Ok(cpu::on_threads(|| compose(proposals, scores, classes, photo, &options)))
     }
 
     fn result(&self, map: LabelMap, scores: Vec<SegmentScores>, stages: Vec<(Stage, f64)>) -> Segmentation {

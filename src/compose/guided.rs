@@ -17,7 +17,7 @@ const TOLERANCE: f32 = 25.5;
 /// Cells that a pixel looks at along each axis.
 const REACH: usize = 4;
 /// Squared colour distances beyond count as this one: its weight of e^-12 keeps the nearest of cells that are all unlike.
-const FARTHEST: usize = 24 * 650;
+const FARTHEST: usize = (24.0 * TOLERANCE * TOLERANCE) as usize;
 
 /// Labels of all pixels. `grid`: columns and rows that hold the photo; `extent`: the same with the fraction that the last
 /// cells are filled to.

@@ -13,7 +13,8 @@ let browser;
 const maps = {};
 
 before(async () => {
-    browser = await start({ webgpu: true });
+    // Isolated, so that the CPU engine has threads.
+    browser = await start({ webgpu: true, serving: { isolated: true } });
 });
 after(() => browser.stop());
 
@@ -164,10 +165,13 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         await zeg.close();
     });
 
-    test('a GPU that is lost in the middle: the CPU goes on', async () => {
+    test('a GPU that is lost in the middle of a second run: the CPU goes on', async () => {
         const { page, ...zeg } = await browser.open('?engine=webgpu&classes=cat,wall');
         await zeg.state('ready');
         await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        await zeg.forgetStages();
+        await page.click('#examples button >> nth=2');
         await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.stages.some((/** @type {any} */ event) => event.stage === 'segmenter'));
         const session = await browser.browser.newBrowserCDPSession();
         await session.send('Browser.crashGpuProcess').catch(() => {});

@@ -44,7 +44,7 @@ fn tiles(conv: &Conv) -> (usize, usize, usize) {
 }
 
 /// Whether a convolution can be computed so, and has work to save.
-pub fn suits(conv: &Conv) -> bool {
+fn suits(conv: &Conv) -> bool {
     let window = conv.window;
     let (_, _, columns) = tiles(conv);
     let channels = conv.channels_in.max(conv.channels_out);

@@ -78,6 +78,9 @@ impl Bundle {
             "classify.temperature",
             "must be positive",
         )?;
+        if let Some(head) = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.head) {
+            field((0.0..=10.0).contains(&head), "vocabulary.head", "must be 0 to 10")?;
+        }
         for (name, entry) in &self.files {
             field(plain_name(name), "files", "names must be plain file names without folders")?;
             field(entry.bytes <= MAX_FILE_BYTES, "files", "no file may be over 256 MiB")?;

@@ -263,6 +263,10 @@ pub struct VocabularyFiles {
     /// The same for the image branch; `null` where both share one set.
     #[serde(default)]
     pub image: Option<String>,
+    /// How much of the vector of its head a phrase gets added to its own ("dog", for "a brown dog"); other forms of a name
+    /// then count as that name. `null`: names are taken as they are typed.
+    #[serde(default)]
+    pub head: Option<f32>,
 }
 
 /// Where the files of a bundle come from: a folder, or the page's origin.

@@ -128,7 +128,7 @@ async fn read_vocabulary(bundle: &Bundle, source: &dyn Source) -> Result<WordVec
         None => None,
     };
     let vocabulary = Vocabulary::new((&files.names, &names), (&files.query, query), image, bundle.embedding)?;
-    Ok(WordVectors::new(Some(vocabulary), shared, bundle.embedding))
+    Ok(WordVectors::new(Some(vocabulary.with_heads(files.head)), shared, bundle.embedding))
 }
 
 async fn read_words(bundle: &Bundle, source: &dyn Source) -> Result<(Tokenizer, TextTables), Error> {

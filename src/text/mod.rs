@@ -1,7 +1,7 @@
 //! From the class names that a person types to one unit vector per class and branch.
 //!
 //! ```text
-//! "cat, sofa | couch" ──prompts──▶ Class ──vocabulary──▶ ready vector
+//! "cat, sofa | couch" ──prompts──▶ Class ──vocabulary, head──▶ ready vector
 //!                                    │ (name not in the vocabulary)
 //!                                    ▼
 //!                     prompts::expand ──tokenizer──▶ TokenBatch ──table──▶ TextInputs ──▶ text graph
@@ -12,6 +12,7 @@
 
 pub mod encoder;
 mod error;
+pub mod head;
 pub mod prompts;
 pub mod table;
 pub mod tokenizer;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use half::f16;
 
 use super::error::TextError;
+use super::head::forms;
 use super::prompts::{Class, key};
 
 /// The two ways in which ZegFormer classifies a segment; each reads its own prompts.
@@ -23,6 +24,7 @@ pub struct Vocabulary {
     query: Vec<u8>,
     image: Option<Vec<u8>>,
     width: usize,
+    head: Option<f32>,
 }
 
 impl Vocabulary {
@@ -56,7 +58,14 @@ impl Vocabulary {
         for (row, name) in list.iter().enumerate() {
             rows.entry(key(name)).or_insert(row);
         }
-        Ok(Self { names: list, rows, query: query.1, image: image.map(|(_, bytes)| bytes), width })
+        Ok(Self { names: list, rows, query: query.1, image: image.map(|(_, bytes)| bytes), width, head: None })
+    }
+
+    /// Also finds other forms of its names ("the dogs"), and lends the vector of a name to phrases that are about it ("a
+    /// brown dog"): theirs is then their own plus `head` times that one, at unit length. `None`: names as they are typed.
+    #[must_use]
+    pub fn with_heads(self, head: Option<f32>) -> Self {
+        Self { head, ..self }
     }
 
     /// The names, in the bundle's order.
@@ -69,15 +78,32 @@ impl Vocabulary {
         self.image.is_none()
     }
 
-    /// The unit vector of a name (`width` numbers), found if the name equals a known one but for case and white space.
+    /// The unit vector of a name (`width` numbers), found if the name equals a known one but for case and white space, or,
+    /// [with heads](Self::with_heads), is another form of one.
     pub fn vector(&self, branch: Branch, name: &str) -> Option<Vec<f32>> {
-        let row = *self.rows.get(&key(name))?;
+        let exact = self.rows.get(&key(name)).copied();
+        let row = exact.or_else(|| self.head.and(self.form(name)).filter(|found| found.1).map(|found| found.0))?;
+        Some(self.row(branch, row))
+    }
+
+    /// The weight and the vector of the known name that a phrase is about.
+    fn head(&self, branch: Branch, name: &str) -> Option<(f32, Vec<f32>)> {
+        let weight = self.head?;
+        Some((weight, self.row(branch, self.form(name)?.0)))
+    }
+
+    /// The row of the best known form of a name, and whether it means the same.
+    fn form(&self, name: &str) -> Option<(usize, bool)> {
+        forms(name).into_iter().find_map(|form| Some((*self.rows.get(&form.name)?, form.whole)))
+    }
+
+    fn row(&self, branch: Branch, row: usize) -> Vec<f32> {
         let bytes = match branch {
             Branch::Query => &self.query,
             Branch::Image => self.image.as_ref().unwrap_or(&self.query),
         };
         let cells = bytes[2 * row * self.width..2 * (row + 1) * self.width].chunks_exact(2);
-        Some(cells.map(|cell| f16::from_le_bytes([cell[0], cell[1]]).to_f32()).collect())
+        cells.map(|cell| f16::from_le_bytes([cell[0], cell[1]]).to_f32()).collect()
     }
 }
 
@@ -111,7 +137,8 @@ impl WordVectors {
     /// Remembers a name by the vectors that the text encoder gave for its prompts (`prompts * width` numbers).
     ///
     /// Their mean is kept as it is, not renormalised: averaging the means of several names then equals the average over
-    /// all prompts of the class, as ZegFormer takes it (`transformer_zeroshot_predictor.py` lines 125 to 144).
+    /// all prompts of the class, as ZegFormer takes it (`transformer_zeroshot_predictor.py` lines 125 to 144). A
+    /// vocabulary [with heads](Vocabulary::with_heads) adds its part.
     ///
     /// # Errors
     /// [`TextError::NoDirection`] if there is no vector, or one that is zero or not finite.
@@ -119,6 +146,13 @@ impl WordVectors {
         let whole = self.width > 0 && !prompts.is_empty() && prompts.len().is_multiple_of(self.width);
         let units = prompts.chunks(self.width.max(1)).map(unit).collect::<Option<Vec<_>>>();
         let mean = units.filter(|_| whole).and_then(|units| mean(&units));
+        let head = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.head(branch, name));
+        let mean = match (mean, head) {
+            (Some(mean), Some((weight, head))) => unit(&mean).and_then(|own| {
+                unit(&own.iter().zip(&head).map(|(own, head)| own + weight * head).collect::<Vec<_>>())
+            }),
+            (mean, _) => mean,
+        };
         let mean = mean.ok_or_else(|| TextError::NoDirection { name: name.to_owned() })?;
         self.computed.insert((self.slot(branch), key(name)), mean);
         Ok(())
@@ -190,6 +224,24 @@ mod tests {
         assert_eq!(vocabulary.vector(Branch::Image, "Traffic  Light"), Some(vec![0.0, 1.0]));
         assert_eq!(vocabulary.vector(Branch::Query, "cats"), None);
         assert!(vocabulary.shared());
+    }
+
+    #[test]
+    fn with_heads_other_forms_are_found_and_phrases_lean_on_their_head() {
+        let vocabulary = vocabulary().with_heads(Some(1.0));
+        assert_eq!(vocabulary.vector(Branch::Query, "the cats"), Some(vec![1.0, 0.0]));
+        assert_eq!(vocabulary.vector(Branch::Query, "a black cat"), None);
+        let mut vectors = WordVectors::new(Some(vocabulary), true, 2);
+        let classes = parse_classes("cats, a black cat, blorf").unwrap();
+        assert_eq!(vectors.missing(Branch::Query, &classes), ["a black cat", "blorf"]);
+        vectors.insert(Branch::Query, "a black cat", &[0.0, -2.0]).unwrap();
+        vectors.insert(Branch::Query, "blorf", &[0.0, 1.0]).unwrap();
+        let half = 0.5f32.sqrt();
+        let matrix = vectors.matrix(Branch::Query, &classes).unwrap();
+        for (got, want) in matrix.iter().zip([1.0, 0.0, half, -half, 0.0, 1.0]) {
+            assert!((got - want).abs() < 1e-6, "{matrix:?}");
+        }
+        assert!(vectors.insert(Branch::Query, "a cat upside down cat", &[-1.0, 0.0]).is_err(), "opposite to its head");
     }
 
     #[test]

@@ -72,9 +72,9 @@ def numbers(short: int) -> dict[int, int]:
     return {stride: c * (height // stride) * (width // stride) for stride, c in CHANNELS.items()}
 
 
-def plan(data: Path, ids: dict[tuple[str, int], int], person: int, short: int) -> list[Plan]:
+def plan(data: Path, ids: dict[tuple[str, int], int], person: int, short: int, seed: int = 0) -> list[Plan]:
     """Crops in random order, so that a cache in the making already has all kinds. Every size has crops of its own."""
-    rng = np.random.default_rng(0 if short == 256 else short)
+    rng = np.random.default_rng([seed, short])
     found: list[Plan] = []
     bases: dict[str, list[Plan]] = {}
     for kind in ("voc", "coco", "ccp", "bsds"):
@@ -116,9 +116,9 @@ def _composites(pool: list[Cutout], bases: dict[str, list[Plan]], rng: np.random
 class Maker:
     """Makes pixels and segments of planned crops."""
 
-    def __init__(self, data: Path, ids: dict[tuple[str, int], int], person: int) -> None:
+    def __init__(self, data: Path, ids: dict[tuple[str, int], int], person: int, seed: int = 0) -> None:
         self.data, self.ids, self.person = data, ids, person
-        self.rng = np.random.default_rng(1)
+        self.rng = np.random.default_rng([seed, 1])
 
     def _present(self, photo: Photo, labels: np.ndarray) -> set[int]:
         found = {self.ids[photo.set, int(v)] for v in np.unique(labels) if (photo.set, int(v)) in self.ids}
@@ -146,8 +146,8 @@ class Maker:
         return pixels, Row(kind, crop.portrait, packed(found), frozenset(present))
 
 
-def build(data: Path, cache: Path) -> None:
-    """Makes the crops of every size, each in a folder of its own."""
+def build(data: Path, cache: Path, seed: int) -> None:
+    """Makes the crops of every size, each in a folder of its own; another seed makes others."""
     cache.mkdir(parents=True, exist_ok=True)
     names, ids = training_names(data)
     (cache / "names.json").write_text(json.dumps(names))
@@ -157,7 +157,7 @@ def build(data: Path, cache: Path) -> None:
         folder = cache / f"crops{short}"
         if not (folder / "complete").exists():
             folder.mkdir(exist_ok=True)
-            _build(plan(data, ids, person, short), folder, short, backbone, Maker(data, ids, person))
+            _build(plan(data, ids, person, short, seed), folder, short, backbone, Maker(data, ids, person, seed))
             (folder / "complete").touch()
 
 

@@ -18,6 +18,7 @@ from ..official.pack import Encoding, store, table_bytes
 from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
+from .kinds import HEAD, kinds
 from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
 from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, text_space, unit, vocabulary
@@ -57,17 +58,20 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     words = torch.from_numpy(space.joined(imagenet_names()))
     files += store(image_graph(backbone, words, residual), out, "image.onnx", encoding)
     files += _text(space, out, encoding)
-    names = vocabulary(data)
-    foreign = translations(set(names))
-    (out / "vocabulary.json").write_text(json.dumps([*names, *foreign], ensure_ascii=False), "utf-8")
-    (out / "vocabulary.f16").write_bytes(table_bytes(unit(space.vectors([*names, *foreign.values()])), "f16"))
+    taught = json.loads((cache / "names.json").read_text())
+    near = kinds(space, set(taught))
+    names = [n for n in vocabulary(data) if n not in near]
+    foreign = translations({*names, *near})
+    (out / "vocabulary.json").write_text(json.dumps([*names, *near, *foreign], ensure_ascii=False), "utf-8")
+    rows = np.concatenate([space.vectors(names), np.stack(list(near.values())), space.vectors(list(foreign.values()))])
+    (out / "vocabulary.f16").write_bytes(table_bytes(unit(rows), "f16"))
     files += ["vocabulary.json", "vocabulary.f16"]
     for file in files:
         if file.endswith(".onnx"):
             onnx.checker.check_model(str(out / file), full_check=True)
     told = [t["settings"] for t in trained]
     withheld = {n for each in told for n in each["withheld"]}
-    seen = [n for n in json.loads((cache / "names.json").read_text()) if n not in withheld]
+    seen = [n for n in taught if n not in withheld]
     (out / "training.json").write_text(json.dumps(told[0] if len(told) == 1 else {"mean_of": told}, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
@@ -155,5 +159,5 @@ def settings(seen: list[str], encoding: Encoding) -> dict[str, Any]:
             "seen": seen,
         },
         "other": {"threshold": THRESHOLD, "distractors": DISTRACTORS, "near": NEAR},
-        "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.f16", "image": None},
+        "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.f16", "image": None, "head": HEAD},
     }

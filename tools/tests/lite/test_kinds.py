@@ -2,9 +2,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zegformer_tools.lite.kinds import WORDS, kinds
+from zegformer_tools.lite.kinds import NEAR, WORDS, kinds
 from zegformer_tools.lite.languages import translations
-from zegformer_tools.lite.losses import NEAR
 from zegformer_tools.lite.names import TextSpace, unit
 
 

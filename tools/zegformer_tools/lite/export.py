@@ -18,7 +18,7 @@ from ..official.pack import Encoding, store, table_bytes
 from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
-from .kinds import HEAD, kinds
+from .kinds import HEAD, NEAR, kinds
 from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
 from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, text_space, unit, vocabulary
@@ -28,7 +28,6 @@ CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.15
 THRESHOLD = 0.1
-NEAR = 0.6
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
     "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",

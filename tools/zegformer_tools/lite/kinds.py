@@ -6,14 +6,16 @@ finds, though no more than that: a heifer is not told from a bull, and where bot
 
 import numpy as np
 
-from .losses import NEAR
 from .names import TextSpace, unit
 
+NEAR = 0.6
+"""A silent name nearer to a typed one (cosine) gives way to it."""
 HEAD = 1.0
 """How much of its head a phrase or a kind gets added to its own unit vector."""
 
 WORDS = """
-person: lady, guy, gentleman, teenager, kid, toddler, infant, adult, boy, girl, man, woman, passer-by, cyclist, rider
+person: people, child, baby, pedestrian, lady, guy, gentleman, teenager, kid, toddler, infant, adult, boy, girl, man
+person: woman, passer-by, cyclist, rider
 cat: tomcat, pussycat, moggy, housecat, mouser, tabby
 dog: mutt, mongrel, lapdog, watchdog, retriever, collie, doggy
 horse: steed, mustang, foal, colt, gelding, bronco

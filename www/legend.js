@@ -94,7 +94,7 @@ export class Legend {
      * @param {Set<number>} hidden
      */
     #item(index, hidden) {
-        const { name, share } = /** @type {Result} */ (this.#result).classes[index];
+        const { name, about, share } = /** @type {Result} */ (this.#result).classes[index];
         const item = document.createElement('li');
         item.dataset.class = name;
         item.dataset.share = String(share);
@@ -108,9 +108,16 @@ export class Legend {
             this.#hide(labels);
         });
         toggle.setAttribute('aria-pressed', String(!hidden.has(index)));
-        toggle.setAttribute('aria-label', `${name}, ${percent(share)}, shown`);
+        const said = about ? `${name}, looked for as ${about}` : name;
+        toggle.setAttribute('aria-label', `${said}, ${percent(share)}, shown`);
         toggle.title = hidden.has(index) ? 'Show' : 'Hide';
-        toggle.append(span('swatch', ''), span('legend-name', name), span('legend-share', percent(share)));
+        const label = span('legend-name', name);
+        if (about) {
+            const note = span('legend-about', `looked for as “${about}”`);
+            note.title = `The model looks for “${about}”; it hardly tells one from another by the rest of the phrase.`;
+            label.append(note);
+        }
+        toggle.append(span('swatch', ''), label, span('legend-share', percent(share)));
 
         const only = button('legend-action', () => this.#hide(solo(hidden, index, this.#result?.classes.length ?? 0)));
         only.textContent = 'only';

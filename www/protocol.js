@@ -22,7 +22,7 @@
  * }} Segment
  * @typedef {{
  *   width: number, height: number, labels: Uint8Array, confidence: Uint8Array,
- *   classes: {name: string, share: number}[], other: number, segments: Segment[],
+ *   classes: {name: string, about: string | null, share: number}[], other: number, segments: Segment[],
  *   ms: number, stages: Record<string, number>,
  * }} Result
  * @typedef {'labels.png' | 'overlay.png' | 'json' | 'coco' | 'geojson'} ExportKind

@@ -90,6 +90,8 @@ pub struct Segmentation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassResult {
     pub name: String,
+    /// What a phrase was looked for as: "dog", for "a brown dog".
+    pub about: Option<String>,
     /// Part of the photo's pixels, 0..1.
     pub share: f32,
 }
@@ -371,7 +373,11 @@ impl Pipeline {
             .classes
             .iter()
             .enumerate()
-            .map(|(at, class)| ClassResult { name: class.name.clone(), share: share(at) })
+            .map(|(at, class)| ClassResult {
+                name: class.name.clone(),
+                about: self.text.about(&class.name).map(str::to_owned),
+                share: share(at),
+            })
             .collect();
         let segments = self.kept.segments.iter().flatten().zip(scores);
         Segmentation {

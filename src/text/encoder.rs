@@ -69,6 +69,11 @@ impl TextEncoder {
         self.vectors.as_ref().and_then(WordVectors::vocabulary).map_or(&[], Vocabulary::names)
     }
 
+    /// The known name that a phrase leans on (see [`Vocabulary::about`]).
+    pub fn about(&self, name: &str) -> Option<&str> {
+        self.vectors.as_ref()?.vocabulary()?.about(name)
+    }
+
     /// Gives the graph's memory back; it is loaded again when it is needed.
     pub fn free_graph(&mut self) {
         self.graph = None;

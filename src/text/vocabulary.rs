@@ -86,6 +86,15 @@ impl Vocabulary {
         Some(self.row(branch, row))
     }
 
+    /// The known name that a phrase leans on; `None` for a name that is known as it is or in another form.
+    pub fn about(&self, name: &str) -> Option<&str> {
+        self.head.filter(|&weight| weight > 0.0)?;
+        if self.rows.contains_key(&key(name)) {
+            return None;
+        }
+        self.form(name).filter(|found| !found.1).map(|found| self.names[found.0].as_str())
+    }
+
     /// The weight and the vector of the known name that a phrase is about.
     fn head(&self, branch: Branch, name: &str) -> Option<(f32, Vec<f32>)> {
         let weight = self.head?;
@@ -231,6 +240,8 @@ mod tests {
         let vocabulary = vocabulary().with_heads(Some(1.0));
         assert_eq!(vocabulary.vector(Branch::Query, "the cats"), Some(vec![1.0, 0.0]));
         assert_eq!(vocabulary.vector(Branch::Query, "a black cat"), None);
+        assert_eq!(vocabulary.about("a black cat"), Some("Cat"));
+        assert_eq!((vocabulary.about("the cats"), vocabulary.about("blorf")), (None, None));
         let mut vectors = WordVectors::new(Some(vocabulary), true, 2);
         let classes = parse_classes("cats, a black cat, blorf").unwrap();
         assert_eq!(vectors.missing(Branch::Query, &classes), ["a black cat", "blorf"]);

@@ -300,6 +300,7 @@ struct ResultView<'a> {
 #[derive(Serialize)]
 struct ShareView<'a> {
     name: &'a str,
+    about: Option<&'a str>,
     share: f32,
 }
 
@@ -343,7 +344,11 @@ impl<'a> ResultView<'a> {
         ResultView {
             width: result.map.width,
             height: result.map.height,
-            classes: result.classes.iter().map(|c| ShareView { name: &c.name, share: c.share }).collect(),
+            classes: result
+                .classes
+                .iter()
+                .map(|c| ShareView { name: &c.name, about: c.about.as_deref(), share: c.share })
+                .collect(),
             other: result.other,
             segments: result.segments.iter().map(segment).collect(),
             ms: result.stages.iter().map(|(_, ms)| ms).sum(),

@@ -108,6 +108,26 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         await zeg.close();
     });
 
+    test('a plural needs no text model, a phrase says what it is looked for as', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=the%20cats,walls');
+        /** @type {string[]} */
+        const read = [];
+        page.on('request', (request) => read.push(new URL(request.url()).pathname));
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        const [cats] = await zeg.legend();
+        assert.ok(cats.name === 'the cats' && cats.share > 0.2, `${cats.name}: ${cats.share}`);
+        assert.equal(await page.locator('.legend-about').count(), 0);
+        assert.deepEqual(read.filter((path) => path.endsWith('text.onnx')), [], 'the text model was read for a plural');
+
+        await page.fill('#classes', 'a striped cat');
+        await page.press('#classes', 'Enter');
+        const about = page.locator('#legend li[data-class="a striped cat"] .legend-about');
+        assert.equal(await about.innerText(), 'looked for as “cat”');
+        assert.ok(read.some((path) => path.endsWith('text.onnx')), 'a phrase needs the text model');
+        await zeg.close();
+    });
+
     test('an example photo brings its names and runs', async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu');
         await zeg.state('ready');

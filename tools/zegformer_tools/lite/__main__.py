@@ -21,7 +21,7 @@ def main() -> None:
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="the bundle's folder")
             command.add_argument("--encoding", choices=("int8", "f16"), default="int8", help="of the weights")
-            command.add_argument("--mean-with", help="another checkpoint that started from the same weights")
+            command.add_argument("--mean-with", help="a checkpoint or a bundle that shares its start")
         if name in ("tune", "evaluate"):
             command.add_argument("--bundle", type=Path, required=True)
         if name == "evaluate":

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from .. import bundle
 from ..official.pack import Encoding, store, table_bytes
+from . import warm
 from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
 from .kinds import HEAD, NEAR, kinds
 from .languages import translations
-from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE
+from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
 from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, text_space, unit, vocabulary
 from .train import fresh
 
@@ -41,7 +42,7 @@ DISTRACTORS = [
 
 
 def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other: str | None = None) -> None:
-    """Writes the bundle of a checkpoint, or of the mean of two, and the settings of their trainings."""
+    """Writes the bundle of a checkpoint, or of its mean with another one or a bundle, and the settings of all."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
     backbone = Lite0()
@@ -49,9 +50,9 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     learned = cache / f"{name}.image.pt"
     if learned.exists():  # else the image branch is ImageNet's verdict alone
         residual.load_state_dict(torch.load(learned, weights_only=True))
-    trained = [torch.load(cache / f"{n}.pt", weights_only=True) for n in (name, other) if n]
     model = fresh(space)
-    model.load_state_dict(mean_weights([t["average"] for t in trained]))
+    states, told = zip(*(_trained(model, cache, n) for n in (name, other) if n), strict=True)
+    model.load_state_dict(mean_weights(states))
     model.eval()
     files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", encoding)
     words = torch.from_numpy(space.joined(imagenet_names()))
@@ -68,12 +69,26 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     for file in files:
         if file.endswith(".onnx"):
             onnx.checker.check_model(str(out / file), full_check=True)
-    told = [t["settings"] for t in trained]
-    withheld = {n for each in told for n in each["withheld"]}
-    seen = [n for n in taught if n not in withheld]
+    hidden = {n for each in told for n in _withheld(each)}
+    seen = [n for n in taught if n not in hidden]
     (out / "training.json").write_text(json.dumps(told[0] if len(told) == 1 else {"mean_of": told}, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
+
+
+def _trained(model: Segmenter, cache: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights and settings of a checkpoint, or of the bundle in a folder of that name; `model` is what they fit."""
+    folder = Path(name)
+    if not (folder / "bundle.json").exists():
+        kept = torch.load(cache / f"{name}.pt", weights_only=True)
+        return kept["average"], kept["settings"]
+    warm.load(model, folder)
+    state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    return state, json.loads((folder / "training.json").read_text())
+
+
+def _withheld(told: dict[str, Any]) -> set[str]:
+    return {*told.get("withheld", []), *(n for each in told.get("mean_of", []) for n in _withheld(each))}
 
 
 def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

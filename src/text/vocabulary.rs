@@ -82,7 +82,7 @@ impl Vocabulary {
     /// [with heads](Self::with_heads), is another form of one.
     pub fn vector(&self, branch: Branch, name: &str) -> Option<Vec<f32>> {
         let exact = self.rows.get(&key(name)).copied();
-        let row = exact.or_else(|| self.head.and(self.form(name)).filter(|found| found.1).map(|found| found.0))?;
+        let row = exact.or_else(|| self.head.and(self.form(name)).filter(|&(_, whole)| whole).map(|(row, _)| row))?;
         Some(self.row(branch, row))
     }
 
@@ -92,7 +92,7 @@ impl Vocabulary {
         if self.rows.contains_key(&key(name)) {
             return None;
         }
-        self.form(name).filter(|found| !found.1).map(|found| self.names[found.0].as_str())
+        self.form(name).filter(|&(_, whole)| !whole).map(|(row, _)| self.names[row].as_str())
     }
 
     /// The weight and the vector of the known name that a phrase is about.

@@ -17,7 +17,7 @@ from .backbone import Lite0
 from .data import SHORT, Segments
 from .model import FINE, TEMPERATURE, Namer, PixelDecoder
 from .names import TextSpace, imagenet_names, text_space
-from .train import BATCHES, Cached, Options, Taught, balance, exclusive, has_bf16, namer_ridge, rate_at
+from .train import BATCHES, Cached, Options, Taught, balance, has_bf16, namer_ridge, rate_at
 
 
 @dataclass
@@ -83,7 +83,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     withheld = {names.index(n) for n in options.withhold & {*names}}
     crops = Cached(cache, SHORT, np.random.default_rng(options.seed), withheld)
     added = balance(options.balance, crops.frequency, len(names))
-    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)), added)
+    teacher = losses.Losses(taught.table, taught.others, losses.exclusive(data), added)
     model = fresh(space)
     namer_ridge(model.namer, (model.head_weight, model.head_bias), crops, taught.table)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.02, fused=True)

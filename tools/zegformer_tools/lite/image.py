@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .backbone import WIDTH, Lite0
-from .data import is_held_out, label_files, labelled_photos, photos
+from .data import is_held_out, label_files, labelled_photos, photos, training_names
 from .features import Features
-from .losses import NEAR
+from .losses import NEAR, exclusive
 from .model import TEMPERATURE
 from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names, text_space
 
@@ -132,13 +132,10 @@ class Regions:
         self.kind, self.name, self.held = kept["kind"], kept["name"], kept["held"]
 
 
-def train(
-    regions: Regions, backbone: Lite0, space: TextSpace, rivals: dict[str, set[str]], withheld: set[str]
-) -> nn.Sequential:
+def train(regions: Regions, backbone: Lite0, space: TextSpace, data: Path, withheld: set[str]) -> nn.Sequential:
     """The residual, taught with all names but `withheld` on photos that are not held out.
 
-    A name near the right one in the text space is not taught as wrong unless it is one of its `rivals`: the names of
-    one data set exclude each other.
+    A name near the right one in the text space is not taught as wrong, unless both are names of one data set.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -152,10 +149,10 @@ def train(
     counts = np.bincount(labels[usable], minlength=len(names)).clip(1)
     weight = 1 / np.sqrt(counts[labels[usable]])
     weight /= weight.sum()
-    close = F.pad(table @ table.T > NEAR, (0, len(others)))
-    close[:, len(names) :] = table @ extra.T > NEAR
-    for index, name in enumerate(names):
-        close[index, [i for i, n in enumerate(names) if n == name or n in rivals[name]]] = False
+    every = training_names(data)[0]
+    own = torch.tensor([every.index(n) for n in names])
+    close = table @ torch.cat([table, extra]).T > NEAR
+    close[:, : len(names)] &= ~exclusive(data)[own][:, own]
     net = residual_net()
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
     for step in range(STEPS):
@@ -195,18 +192,14 @@ def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
     if not (cache / "regions.npz").exists():
         collect(data, cache)
     regions, backbone, space = Regions(cache), Lite0(), text_space(data, cache)
-    named = dataset_names(data)
-    rivals: dict[str, set[str]] = {}
-    for group in named.values():
-        for each in group:
-            rivals.setdefault(each, set()).update(group)
-    net = train(regions, backbone, space, rivals, set(withhold))
+    net = train(regions, backbone, space, data, set(withhold))
     torch.save(net.state_dict(), cache / f"{name}.image.pt")
     if withhold:
         return
+    named = dataset_names(data)
     caltech = sorted(set(named["caltech101"]))
     withheld = set(caltech[::3][:30])
-    partial = train(regions, backbone, space, rivals, withheld)
+    partial = train(regions, backbone, space, data, withheld)
     rows = {}
     here = (regions.kind == "caltech101") & regions.held
     for label, model in (("verdict alone", None), ("shipped", net), ("30 names withheld", partial)):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data import Segments
+from .data import Segments, training_names
 from .model import TEMPERATURE, Found
 
 POINTS = 1024
@@ -33,6 +35,16 @@ def pair_costs(points: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     soft = points.sigmoid()
     dice = 1 - (2 * soft @ truth.T + 1) / (soft.sum(1)[:, None] + truth.sum(1)[None] + 1)
     return bce, dice
+
+
+def exclusive(data: Path) -> Tensor:
+    """[N, N] of `training_names`: whether two belong to one data set, whose labels exclude each other."""
+    names, ids = training_names(data)
+    found = torch.zeros(len(names), len(names), dtype=torch.bool)
+    for kind in {kind for kind, _ in ids}:
+        here = torch.tensor(sorted({i for (k, _), i in ids.items() if k == kind}))
+        found[here[:, None], here] = True
+    return found
 
 
 class Losses:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from . import losses, warm
 from .backbone import CHANNELS, Lite0
 from .cache import COMPOSITE, COMPOSITES, CROPS, PARTS, STORED, Row, numbers, unpacked
-from .data import Segments, sides, training_names
+from .data import Segments, sides
 from .model import QUERIES, Namer, Segmenter
 from .names import TextSpace, imagenet_names, text_space
 from .synonyms import SYNONYMS
@@ -137,16 +137,6 @@ def namer_ridge(
     namer.learned.bias.copy_(offset - weight @ mean)
 
 
-def exclusive(data: Path, count: int) -> Tensor:
-    """[count, count]: whether two names belong to one data set, whose labels exclude each other."""
-    found = torch.zeros(count, count, dtype=torch.bool)
-    _, ids = training_names(data)
-    for kind in {kind for kind, _ in ids}:
-        here = torch.tensor(sorted({i for (k, _), i in ids.items() if k == kind}))
-        found[here[:, None], here] = True
-    return found
-
-
 @dataclass(frozen=True)
 class Options:
     """What a run is told; the rest of its settings are this package's constants, listed by `settings`."""
@@ -251,7 +241,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     crops = {short: Cached(cache, short, rng, withheld) for short in BATCHES}
     small = crops[min(crops)]
     added = balance(options.balance, small.frequency, len(names))
-    teacher = losses.Losses(taught.table, taught.others, exclusive(data, len(names)), added)
+    teacher = losses.Losses(taught.table, taught.others, losses.exclusive(data), added)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if step == 0:
         if options.start:

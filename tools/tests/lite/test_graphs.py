@@ -8,12 +8,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from tiny import segmenter, tiny_backbone
 
 from zegformer_tools.lite import graphs, warm
-from zegformer_tools.lite.backbone import CHANNELS, STAGE_ENDS, WIDTH, Block, Convolution
 from zegformer_tools.lite.export import mean_weights
 from zegformer_tools.lite.image import RESIDUAL, SHARPNESS, SIDE, residual_net
-from zegformer_tools.lite.model import Namer, Segmenter, sine_position
+from zegformer_tools.lite.model import sine_position
 from zegformer_tools.lite.names import EMBEDDING
 from zegformer_tools.official.graph import Graph
 from zegformer_tools.official.pack import store
@@ -22,38 +22,6 @@ ALLOWED = {
     "Add", "AveragePool", "Clip", "Conv", "Div", "Erf", "GlobalAveragePool", "LayerNormalization", "MatMul", "Mul",
     "ReduceSum", "Relu", "Reshape", "Resize", "Sigmoid", "Softmax", "Sqrt", "Sub", "Transpose",
 }  # fmt: skip
-
-
-class TinyBackbone:
-    """The strides and widths of Lite0's stages, with hardly any convolutions between them."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.stem = self._conv("stem", 3, 8, 3, 2)
-        self.blocks = []
-        width = 8
-        for index in range(16):
-            stride = STAGE_ENDS.get(index)
-            out = CHANNELS[stride] if stride else width
-            parts = [self._conv(f"block{index}", width, out, 3 if stride else 1, 2 if stride else 1)]
-            self.blocks.append(Block(parts, residual=not stride))
-            width = out
-        self.head = self._conv("head", width, WIDTH, 1, 1)
-        self.classifier = torch.randn(10, WIDTH) * 0.2
-        self.classifier_bias = torch.randn(10)
-
-    @staticmethod
-    def _conv(name: str, inputs: int, outputs: int, size: int, stride: int) -> Convolution:
-        weight = torch.randn(outputs, inputs, size, size) * (2 / (inputs * size * size)) ** 0.5
-        return Convolution(name, weight, torch.randn(outputs) * 0.1, stride, 1, True)
-
-    def features(self, pixels: torch.Tensor) -> dict[int, torch.Tensor]:
-        found, x = {}, self.stem(pixels)
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in STAGE_ENDS:
-                found[STAGE_ENDS[index]] = x
-        return found
 
 
 def outputs(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -68,15 +36,12 @@ def outputs(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (128, 64)])
 @torch.no_grad()
 def test_one_segmenter_graph_serves_every_size(height, width):
-    backbone = TinyBackbone()
-    words = torch.nn.functional.normalize(torch.randn(10, EMBEDDING), dim=-1)
-    namer = Namer(backbone.classifier, backbone.classifier_bias, words)
-    namer.learned.weight.normal_(std=0.01)
-    model = Segmenter((backbone.head.weight, backbone.head.bias), namer).eval()
+    model = segmenter(tiny_backbone())
+    model.namer.learned.weight.normal_(std=0.01)
     pixels = torch.randn(1, 3, height, width)
-    found = model(backbone.features(pixels))
+    found = model(model.backbone(pixels))
     position = sine_position(height // 16, width // 16)
-    made = outputs(graphs.segmenter_graph(model, backbone), {"pixels": pixels.numpy(), "position": position.numpy()})
+    made = outputs(graphs.segmenter_graph(model), {"pixels": pixels.numpy(), "position": position.numpy()})
     np.testing.assert_allclose(made["mask_logits"], found.masks(), atol=2e-3, rtol=1e-3)
     np.testing.assert_allclose(made["segment_embeddings"], found.embeddings, atol=1e-4)
     np.testing.assert_allclose(made["background_logits"], found.background, atol=1e-3)
@@ -85,20 +50,14 @@ def test_one_segmenter_graph_serves_every_size(height, width):
 @pytest.mark.parametrize(("encoding", "tolerance"), [("f16", 1e-3), ("int8", 1e-2)])
 @torch.no_grad()
 def test_training_goes_on_from_what_a_bundle_holds(tmp_path, encoding, tolerance):
-    backbone = TinyBackbone()
-    words = torch.nn.functional.normalize(torch.randn(10, EMBEDDING), dim=-1)
-    written, read = (
-        Segmenter(
-            (backbone.head.weight, backbone.head.bias), Namer(backbone.classifier, backbone.classifier_bias, words)
-        )
-        for _ in range(2)
-    )
+    written, read = segmenter(tiny_backbone()), segmenter(tiny_backbone())
+    read.namer.words.copy_(written.namer.words)
     for parameter in written.parameters():
         parameter.normal_()
-    store(graphs.segmenter_graph(written, backbone), tmp_path, "segmenter.onnx", encoding)
+    store(graphs.segmenter_graph(written), tmp_path, "segmenter.onnx", encoding)
     residual = residual_net()
     residual[2].weight.normal_()
-    store(graphs.image_graph(backbone, words, residual), tmp_path, "image.onnx", encoding)
+    store(graphs.image_graph(tiny_backbone(), written.namer.words, residual), tmp_path, "image.onnx", encoding)
     parts = {part: {"graph": f"{part}.onnx"} for part in ("segmenter", "image")}
     (tmp_path / "bundle.json").write_text(json.dumps(parts))
     back = dict(warm.residual(tmp_path).named_parameters())
@@ -123,11 +82,11 @@ def test_mean_of_trainings():
 
 @torch.no_grad()
 def test_image_graph():
-    backbone, residual = TinyBackbone(), residual_net()
+    backbone, residual = tiny_backbone(), residual_net()
     residual[2].weight.normal_(std=0.1)
     words = torch.randn(10, EMBEDDING)
     crops = torch.randn(3, 3, SIDE, SIDE)
-    pooled = backbone.head(backbone.features(crops)[32]).mean((2, 3))
+    pooled = backbone.head(backbone(crops)[32]).mean((2, 3))
     logits = SHARPNESS * (pooled @ backbone.classifier.T + backbone.classifier_bias)
     expected = torch.nn.functional.normalize(logits.softmax(-1) @ words + RESIDUAL * residual(pooled), dim=-1)
     made = outputs(graphs.image_graph(backbone, words, residual), {"crops": crops.numpy()})

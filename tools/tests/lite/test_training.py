@@ -2,12 +2,13 @@
 
 import numpy as np
 import torch
+from tiny import segmenter, tiny_backbone
 
-from zegformer_tools.lite.backbone import CHANNELS, WIDTH
+from zegformer_tools.lite.backbone import CHANNELS
 from zegformer_tools.lite.data import Segments
-from zegformer_tools.lite.losses import Losses, matched, pair_costs
-from zegformer_tools.lite.model import QUERIES, Namer, Segmenter, sine_position
-from zegformer_tools.lite.names import EMBEDDING, TextSpace
+from zegformer_tools.lite.losses import NO_NAME, NOTHING, Losses, Truth, matched, pair_costs, saying
+from zegformer_tools.lite.model import QUERIES, sine_position
+from zegformer_tools.lite.names import TextSpace
 from zegformer_tools.lite.synonyms import SYNONYMS
 from zegformer_tools.lite.train import WARM_UP, Taught, balance, rate_at
 
@@ -16,22 +17,43 @@ def test_the_true_mask_costs_least():
     truth = torch.zeros(2, 64)
     truth[0, :20] = 1
     truth[1, 20:50] = 1
-    bce, dice = pair_costs((truth * 2 - 1) * 8, truth)
-    assert bce.argmin(1).tolist() == [0, 1] and dice.argmin(1).tolist() == [0, 1]
+    bce, dice = pair_costs((truth[None] * 2 - 1) * 8, truth[None])
+    assert bce[0].argmin(1).tolist() == [0, 1] and dice[0].argmin(1).tolist() == [0, 1]
+
+
+def test_a_backbone_that_forgets_is_called_back():
+    torch.manual_seed(0)
+    model = segmenter(tiny_backbone())
+    pixels = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        frozen = model.backbone.head(model.backbone(pixels)[32])
+        for parameter in model.backbone.parameters():
+            parameter += torch.randn_like(parameter) * 0.02
+    for parameter in model.backbone.parameters():
+        parameter.requires_grad_()
+    words = model.namer.words
+    lesson = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool), torch.zeros(5))
+    empty = Truth.of([Segments(np.zeros((0, 16, 24), bool), [], np.zeros((16, 24), bool))])
+    optimiser = torch.optim.AdamW(model.backbone.parameters(), lr=1e-3)
+    known = []
+    for _ in range(12):
+        loss, report = lesson(model(model.backbone(pixels), frozen), empty)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        known.append(report["known"].item())
+    assert 0 < known[-1] < 0.5 * known[0]
 
 
 def test_a_step_lowers_the_loss_and_unlabelled_cells_teach_no_background():
     torch.manual_seed(0)
-    words = torch.nn.functional.normalize(torch.randn(10, EMBEDDING), dim=-1)
-    model = Segmenter(
-        (torch.randn(WIDTH, CHANNELS[32], 1, 1) * 0.05, torch.zeros(WIDTH)),
-        Namer(torch.randn(10, WIDTH) * 0.1, torch.zeros(10), words),
-    )
+    model = segmenter(tiny_backbone())
+    words = model.namer.words
     features = {s: torch.randn(2, c, 64 // s, 96 // s) for s, c in CHANNELS.items()}
     masks = np.zeros((2, 16, 24), bool)
     masks[0, :8], masks[1, 8:] = True, True
     nowhere = np.zeros((16, 24), bool)
-    truth = [Segments(masks, [0, 1], nowhere), Segments(masks, [-1, -1], nowhere)]
+    truth = Truth.of([Segments(masks, [0, 1], nowhere), Segments(masks, [-1, -1], nowhere)])
     losses = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool), torch.zeros(5))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     found = []
@@ -49,10 +71,10 @@ def test_segments_without_a_name_are_matched_by_mask_alone():
     wanted = torch.zeros(2, 64)
     wanted[0, :20] = 1
     wanted[1, 20:50] = 1
-    logits = torch.tensor([[9.0, 0, 0], [0, 9.0, 0]])
+    scores = torch.tensor([[9.0, 0, 0], [0, 9.0, 0]])
     points = (wanted[[1, 0]] * 2 - 1) * 8
-    rows, columns = matched(points, wanted, logits, torch.tensor([-1, -1]))
-    assert dict(zip(rows.tolist(), columns.tolist())) == {0: 1, 1: 0}
+    names = torch.tensor([NO_NAME, NO_NAME])
+    assert matched(points[None], wanted[None], scores[None], names[None]).tolist() == [[1, 0]]
 
 
 def test_a_name_close_to_the_right_one_is_wrong_only_within_its_set():
@@ -64,12 +86,21 @@ def test_a_name_close_to_the_right_one_is_wrong_only_within_its_set():
 
 
 def test_a_photo_with_one_name_teaches_the_query_that_says_it_best():
-    losses = Losses(torch.eye(3), torch.eye(3)[:0], torch.ones(3, 3, dtype=torch.bool), torch.zeros(3))
     masks = torch.tensor([[9.0, 9, -9, -9], [-9.0, -9, -9, -9], [-9.0, -9, 9, 9]])
-    logits = torch.tensor([[0.5, 0, 0, 0], [9.0, 0, 0, 0], [0.0, 0, 0, 0]], requires_grad=True)
-    losses._whole(masks, logits, 0, torch.eye(3)).backward()
-    assert logits.grad is not None
-    assert (logits.grad != 0).any(1).tolist() == [True, False, False]
+    scores = torch.tensor([[0.5, 0, 0, 0], [9.0, 0, 0, 0], [0.0, 0, 0, 0]])
+    assert saying(masks[None], scores[None], torch.tensor([0])).tolist() == [0]
+    assert saying(masks[None], -scores[None], torch.tensor([0])).tolist() == [2]
+
+
+def test_crops_are_padded_to_the_one_with_most_segments():
+    masks = np.ones((2, 4, 4), bool)
+    seen = np.ones((4, 4), bool)
+    truth = Truth.of(
+        [Segments(masks[:1], [3], seen), Segments(masks, [NO_NAME, 5], ~seen), Segments(masks[:0], [], seen, 7)]
+    )
+    assert truth.names.tolist() == [[3, NOTHING], [NO_NAME, 5], [NOTHING, NOTHING]]
+    assert truth.masks.flatten(2).any(2).tolist() == [[True, False], [True, True], [False, False]]
+    assert truth.whole.tolist() == [-1, -1, 7] and truth.labelled.flatten(1).any(1).tolist() == [True, False, True]
 
 
 def test_the_rate_rises_stays_and_falls():
@@ -105,10 +136,7 @@ def test_a_withheld_name_is_taught_by_no_synonym():
 
 
 def test_output_shapes_and_unit_rows():
-    model = Segmenter(
-        (torch.randn(WIDTH, CHANNELS[32], 1, 1), torch.zeros(WIDTH)),
-        Namer(torch.randn(10, WIDTH), torch.zeros(10), torch.randn(10, EMBEDDING)),
-    )
+    model = segmenter(tiny_backbone())
     with torch.no_grad():
         found = model({s: torch.randn(1, c, 64 // s, 96 // s) for s, c in CHANNELS.items()})
     assert found.masks().shape == (1, QUERIES, 16, 24)

@@ -39,6 +39,9 @@ def main() -> None:
             command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
             command.add_argument("--balance", type=float, default=0.0, help="part of logit adjustment, for rare names")
             command.add_argument("--foil", action="store_true", help="a per-pixel model instead")
+            command.add_argument("--device", default="cpu", help="cuda: end to end on crops made there, no cache")
+            command.add_argument("--batch", type=int, default=64, help="crops a step on a GPU")
+            command.add_argument("--tune", type=float, default=0.0, help="the backbone's part of the rate, on a GPU")
         if name in ("train", "image"):
             command.add_argument("--withhold", default="", help="names never taught, by commas")
     options = parser.parse_args()
@@ -53,7 +56,18 @@ def main() -> None:
         from . import foil, train
 
         run = foil.run if options.foil else train.run
-        told = train.Options(options.steps, options.seed, options.rate, options.start, options.balance, withhold)
+        told = train.Options(
+            steps=options.steps,
+            seed=options.seed,
+            rate=options.rate,
+            start=options.start,
+            balance=options.balance,
+            withhold=withhold,
+            device=options.device,
+            live=options.device != "cpu",
+            batch=options.batch,
+            tune=options.tune,
+        )
         run(options.data, options.cache, options.name, told)
     elif options.command == "image":
         from . import image

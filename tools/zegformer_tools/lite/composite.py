@@ -26,10 +26,15 @@ class Cutout:
     name: int
 
 
+def things(data: Path, ids: dict[tuple[str, int], int]) -> set[int]:
+    """The names of COCO's things, as opposed to its stuff."""
+    info = json.loads((data / "coco" / "class_info.json").read_text())
+    return {ids["coco", entry["id"]] for entry in info if entry["isthing"] and ("coco", entry["id"]) in ids}
+
+
 def cutouts(data: Path, ids: dict[tuple[str, int], int], person: int) -> list[Cutout]:
     """All that may be cut out of photos that are trained on: VOC's objects, COCO's things, CCP's people."""
-    info = json.loads((data / "coco" / "class_info.json").read_text())
-    things = {entry["id"] for entry in info if entry["isthing"]}
+    able = things(data, ids)
     found = []
     for kind in ("voc", "coco", "ccp"):
         for photo in photos(data, kind):
@@ -43,8 +48,9 @@ def cutouts(data: Path, ids: dict[tuple[str, int], int], person: int) -> list[Cu
             for value, count in zip(*np.unique(labels, return_counts=True), strict=True):
                 if not LEAST_SHARE < count / labels.size < MOST_SHARE:
                     continue
-                if (kind == "voc" and value not in (0, 255)) or (kind == "coco" and int(value) in things):
-                    found.append(Cutout(photo, int(value), ids[kind, int(value)]))
+                name = ids.get((kind, int(value)))
+                if name is not None and (kind == "voc" or name in able):
+                    found.append(Cutout(photo, int(value), name))
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import bundle
 from ..official.pack import Encoding, store, table_bytes
 from . import warm
-from .backbone import PIXEL_MEAN, PIXEL_STD, Lite0
+from .backbone import PIXEL_MEAN, PIXEL_STD, lite0
 from .graphs import image_graph, segmenter_graph, text_graph
 from .image import SIDE, residual_net
 from .kinds import HEAD, NEAR, kinds
@@ -45,7 +45,6 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     """Writes the bundle of a checkpoint, or of its mean with another one or a bundle, and the settings of all."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
-    backbone = Lite0()
     residual = residual_net()
     learned = cache / f"{name}.image.pt"
     if learned.exists():  # else the image branch is ImageNet's verdict alone
@@ -54,9 +53,9 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     states, told = zip(*(_trained(model, cache, n) for n in (name, other) if n), strict=True)
     model.load_state_dict(mean_weights(states))
     model.eval()
-    files = store(segmenter_graph(model, backbone), out, "segmenter.onnx", encoding)
+    files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
     words = torch.from_numpy(space.joined(imagenet_names()))
-    files += store(image_graph(backbone, words, residual), out, "image.onnx", encoding)
+    files += store(image_graph(lite0(), words, residual), out, "image.onnx", encoding)
     files += _text(space, out, encoding)
     taught = json.loads((cache / "names.json").read_text())
     near = kinds(space, set(taught))

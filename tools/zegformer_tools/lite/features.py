@@ -6,17 +6,17 @@ import numpy as np
 import torch
 
 from ..official.graph import Graph
-from .backbone import CHANNELS, STAGE_ENDS, WIDTH, Block, Convolution, Lite0, normalised
+from .backbone import CHANNELS, STAGE_ENDS, WIDTH, Backbone, Block, Convolution, lite0, normalised
 
 
 def convolution(graph: Graph, x: str, part: Convolution) -> str:
     name = part.name
-    kernel = part.weight.float().numpy()
+    kernel = part.weight.detach().numpy()
     before, after = part.pads
     inputs = [
         x,
         graph.weight(f"{name}.weight", kernel, axis=0),
-        graph.weight(f"{name}.bias", part.bias.float().numpy()),
+        graph.weight(f"{name}.bias", part.bias.detach().numpy()),
     ]
     size = kernel.shape[-1]
     y = graph.node(
@@ -40,11 +40,12 @@ def clip(graph: Graph, x: str, low: float, high: float) -> str:
     return graph.node("Clip", [x, *limits], f"{x}.clip")
 
 
-def backbone_nodes(graph: Graph, x: str, backbone: Lite0) -> dict[int, str]:
+def backbone_nodes(graph: Graph, x: str, backbone: Backbone) -> dict[int, str]:
     """Stride -> name of its features."""
     found = {}
     x = convolution(graph, x, backbone.stem)
     for index, block in enumerate(backbone.blocks):
+        assert isinstance(block, Block)
         x = _block(graph, x, block, f"block{index}")
         if index in STAGE_ENDS:
             found[STAGE_ENDS[index]] = x
@@ -54,6 +55,7 @@ def backbone_nodes(graph: Graph, x: str, backbone: Lite0) -> dict[int, str]:
 def _block(graph: Graph, x: str, block: Block, name: str) -> str:
     y = x
     for part in block.convolutions:
+        assert isinstance(part, Convolution)
         y = convolution(graph, y, part)
     return graph.node("Add", [y, x], f"{name}.out") if block.residual else y
 
@@ -64,7 +66,7 @@ class Features:
     def __init__(self) -> None:
         import onnxruntime
 
-        backbone = Lite0()
+        backbone = lite0()
         graph = Graph("backbone")
         found = backbone_nodes(graph, graph.input("pixels", ["B", 3, "H", "W"]), backbone)
         for stride, name in found.items():

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import losses
-from .backbone import Lite0
+from .backbone import Backbone, lite0
+from .cached import BATCHES, Cached
 from .data import SHORT, Segments
+from .losses import Truth
 from .model import FINE, TEMPERATURE, Namer, PixelDecoder
 from .names import TextSpace, imagenet_names, text_space
-from .train import BATCHES, Cached, Options, Taught, balance, has_bf16, namer_ridge, rate_at
+from .train import Batch, Options, Taught, balance, has_bf16, namer_ridge, rate_at
 
 
 @dataclass
@@ -31,13 +33,9 @@ class Pixels:
 class PerPixel(nn.Module):
     """A pixel's embedding: a linear map of the pixel decoder's, and what the namer says of the cell it lies in."""
 
-    head_weight: Tensor
-    head_bias: Tensor
-
-    def __init__(self, head: tuple[Tensor, Tensor], namer: Namer) -> None:
+    def __init__(self, backbone: Backbone, namer: Namer) -> None:
         super().__init__()
-        self.register_buffer("head_weight", head[0])
-        self.register_buffer("head_bias", head[1])
+        self.backbone = backbone
         self.pixels = PixelDecoder()
         self.namer = namer
         self.name = nn.Conv2d(FINE, namer.words.shape[1], 1)
@@ -46,7 +44,7 @@ class PerPixel(nn.Module):
     def forward(self, features: dict[int, Tensor]) -> Pixels:
         fine, _ = self.pixels(features)
         with torch.no_grad():
-            wide = F.relu6(F.conv2d(features[32], self.head_weight, self.head_bias)).permute(0, 2, 3, 1)
+            wide = self.backbone.head(features[32]).permute(0, 2, 3, 1)
             verdict = self.namer.verdict(wide.float())
         coarse = self.namer(wide.float(), verdict).permute(0, 3, 1, 2).float()
         wide_again = F.interpolate(coarse, scale_factor=8, mode="bilinear")
@@ -54,10 +52,10 @@ class PerPixel(nn.Module):
 
 
 def fresh(space: TextSpace) -> PerPixel:
-    backbone = Lite0()
+    backbone = lite0()
     words = torch.from_numpy(space.joined(imagenet_names()))
     namer = Namer(backbone.classifier, backbone.classifier_bias, words)
-    return PerPixel((backbone.head.weight, backbone.head.bias), namer)
+    return PerPixel(backbone, namer)
 
 
 def trained(cache: Path, name: str, space: TextSpace) -> PerPixel:
@@ -85,7 +83,12 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     added = balance(options.balance, crops.frequency, len(names))
     teacher = losses.Losses(taught.table, taught.others, losses.exclusive(data), added)
     model = fresh(space)
-    namer_ridge(model.namer, (model.head_weight, model.head_bias), crops, taught.table)
+
+    def draw() -> Batch:
+        features, truth = crops.batch(BATCHES[SHORT])
+        return features, Truth.of(truth)
+
+    namer_ridge(model.namer, model.backbone, draw, taught.table)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.02, fused=True)
     begun = time.time()
     for step in range(options.steps):

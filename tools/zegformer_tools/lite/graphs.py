@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..official.graph import Graph
-from .backbone import Lite0
+from .backbone import Backbone
 from .features import backbone_nodes, clip, convolution
 from .image import RESIDUAL, SHARPNESS, SIDE
 from .model import DIM, FINE, HEADS, MASK_BIAS_LIMIT, QUERIES, Attention, Layer, Namer, PixelDecoder, Segmenter
@@ -40,12 +40,12 @@ def _tensor(value: Any) -> Tensor:
 
 
 @torch.no_grad()
-def segmenter_graph(model: Segmenter, backbone: Lite0) -> Graph:
+def segmenter_graph(model: Segmenter) -> Graph:
     """pixels [1, 3, H, W], position [1, DIM, H/16, W/16] to masks, embeddings and background logits."""
     graph = Graph("segmenter")
     pixels = graph.input("pixels", [1, 3, "H", "W"])
     position = graph.input("position", [1, DIM, "H/16", "W/16"])
-    features = backbone_nodes(graph, pixels, backbone)
+    features = backbone_nodes(graph, pixels, model.backbone)
     fine, memory_map = pixel_decoder_nodes(graph, features, model.pixels)
 
     def rows(x: str, name: str) -> str:
@@ -93,7 +93,7 @@ def segmenter_graph(model: Segmenter, backbone: Lite0) -> Graph:
     total = graph.node("ReduceSum", [share, graph.ints([-1])], "share.total", keepdims=1)
     total = graph.node("Add", [total, graph.weight("share.epsilon", [1e-4])], "share.safe")
     share = graph.node("Div", [share, total], "share")
-    wide = rows(convolution(graph, features[32], backbone.head), "wide")
+    wide = rows(convolution(graph, features[32], model.backbone.head), "wide")
     pooled = graph.node("MatMul", [share, wide], "pooled")
     named = namer_nodes(graph, pooled, model.namer)
     named = graph.node("Add", [named, linear(graph, x, "name", model.name)], "named")
@@ -141,7 +141,7 @@ def joined(graph: Graph, x: str, y: str, name: str, norm: nn.LayerNorm) -> str:
 
 
 @torch.no_grad()
-def image_graph(backbone: Lite0, words: Tensor, residual: nn.Sequential) -> Graph:
+def image_graph(backbone: Backbone, words: Tensor, residual: nn.Sequential) -> Graph:
     """crops [B, 3, S, S] to crop_embeddings [B, D], unit rows."""
     graph = Graph("image")
     crops = graph.input("crops", ["B", 3, SIDE, SIDE])

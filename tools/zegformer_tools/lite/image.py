@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import WIDTH, Lite0
+from .backbone import WIDTH, Backbone, lite0
 from .data import is_held_out, label_files, labelled_photos, photos, training_names
 from .features import Features
 from .losses import NEAR, exclusive
@@ -116,7 +116,7 @@ def residual_net() -> nn.Sequential:
     return net
 
 
-def verdicts(features: Tensor, backbone: Lite0, space: TextSpace, sharpness: float = SHARPNESS) -> Tensor:
+def verdicts(features: Tensor, backbone: Backbone, space: TextSpace, sharpness: float = SHARPNESS) -> Tensor:
     """ImageNet's probabilities times its names' vectors; not of unit length."""
     words = torch.from_numpy(space.joined(imagenet_names()))
     logits = sharpness * (features @ backbone.classifier.T + backbone.classifier_bias)
@@ -132,7 +132,7 @@ class Regions:
         self.kind, self.name, self.held = kept["kind"], kept["name"], kept["held"]
 
 
-def train(regions: Regions, backbone: Lite0, space: TextSpace, data: Path, withheld: set[str]) -> nn.Sequential:
+def train(regions: Regions, backbone: Backbone, space: TextSpace, data: Path, withheld: set[str]) -> nn.Sequential:
     """The residual, taught with all names but `withheld` on photos that are not held out.
 
     A name near the right one in the text space is not taught as wrong, unless both are names of one data set.
@@ -174,7 +174,7 @@ def train(regions: Regions, backbone: Lite0, space: TextSpace, data: Path, withh
 
 
 @torch.no_grad()
-def embeddings(regions: Regions, backbone: Lite0, space: TextSpace, net: nn.Module | None) -> Tensor:
+def embeddings(regions: Regions, backbone: Backbone, space: TextSpace, net: nn.Module | None) -> Tensor:
     y = verdicts(regions.features, backbone, space)
     if net is not None:
         y = y + RESIDUAL * net(regions.features)
@@ -191,7 +191,7 @@ def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
     """Collects, trains on all names, and reports the held-out photos, with and without names kept from training."""
     if not (cache / "regions.npz").exists():
         collect(data, cache)
-    regions, backbone, space = Regions(cache), Lite0(), text_space(data, cache)
+    regions, backbone, space = Regions(cache), lite0(), text_space(data, cache)
     net = train(regions, backbone, space, data, set(withhold))
     torch.save(net.state_dict(), cache / f"{name}.image.pt")
     if withhold:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from .data import Segments, training_names
 from .model import TEMPERATURE, Found
 
-POINTS = 1024
+POINTS = 2048
 EARLY_LAYERS = 0.4
 """Weight of the masks of all layers but the last."""
 NO_OBJECT = 0.05
@@ -20,6 +22,8 @@ LABELLED_ENOUGH = 0.6
 """A free query is taught "background" only when so much of its mask is on labelled cells."""
 DISTILLATION = 2.0
 """Keeps a segment's embedding close to ImageNet's verdict, which knows more names than are taught."""
+KNOWLEDGE = 1.0
+"""Keeps the backbone's ImageNet classes what they were (Kullback-Leibler divergence from the frozen one's)."""
 WHOLE = 0.5
 WHOLE_AREAS = (0.06, 0.95)
 """Of the photo that a query may cover to be what the photo's one name means."""
@@ -28,12 +32,38 @@ NEAR = 0.5
 """A name this close to the right one (cosine) is not taught as wrong, unless both are names of one data set."""
 
 
+NO_NAME, NOTHING = -1, -2
+"""In the place of a name: a segment that has none, and no segment."""
+
+
+@dataclass
+class Truth:
+    """The segments of B crops, padded to K: masks [B, K, h, w], names [B, K], `labelled` [B, h, w]: cells that someone
+    named. `whole` [B]: the name of a photo that has a name but no masks, else -1."""
+
+    masks: Tensor
+    names: Tensor
+    labelled: Tensor
+    whole: Tensor
+
+    @classmethod
+    def of(cls, crops: list[Segments]) -> Truth:
+        most = max(1, *(len(crop.names) for crop in crops))
+        masks = torch.zeros(len(crops), most, *crops[0].masks.shape[1:], dtype=torch.bool)
+        names = torch.full((len(crops), most), NOTHING)
+        for b, crop in enumerate(crops):
+            masks[b, : len(crop.names)] = torch.from_numpy(crop.masks)
+            names[b, : len(crop.names)] = torch.tensor(crop.names, dtype=torch.long)
+        labelled = torch.from_numpy(np.stack([crop.labelled for crop in crops]))
+        return cls(masks, names, labelled, torch.tensor([crop.whole for crop in crops]))
+
+
 def pair_costs(points: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """BCE and dice [Q, K] of logits [Q, P] against masks [K, P]."""
-    count = points.shape[1]
-    bce = (F.softplus(points).sum(1)[:, None] - points @ truth.T) / count
+    """BCE and dice [B, Q, K] of logits [B, Q, P] against masks [B, K, P]."""
+    turned = truth.transpose(1, 2)
+    bce = (F.softplus(points).sum(2)[:, :, None] - points @ turned) / points.shape[2]
     soft = points.sigmoid()
-    dice = 1 - (2 * soft @ truth.T + 1) / (soft.sum(1)[:, None] + truth.sum(1)[None] + 1)
+    dice = 1 - (2 * soft @ turned + 1) / (soft.sum(2)[:, :, None] + truth.sum(2)[:, None] + 1)
     return bce, dice
 
 
@@ -56,60 +86,63 @@ class Losses:
     def __init__(self, names: Tensor, others: Tensor, exclusive: Tensor, added: Tensor) -> None:
         self.names, self.others, self.exclusive, self.added = names, others, exclusive, added
 
-    def __call__(self, found: Found, truth: list[Segments]) -> tuple[Tensor, dict[str, float]]:
-        spots = torch.randint(found.mask_features[0, 0].numel(), (len(truth), POINTS))
-        every = found.mask_features.flatten(2)
-        # Unbound, not indexed in the loop: the gradient of an index is a tensor of zeros as large as the whole.
-        cells = every.gather(2, spots[:, None].expand(-1, every.shape[1], -1)).unbind()
-        vectors = [v.unbind() for v in found.mask_vectors]
-        embeddings = found.embeddings.unbind()
-        negatives = self.others[torch.randperm(len(self.others))[:NEGATIVES]]
-        table = torch.cat([self.names, negatives])
-        scores = torch.cat([TEMPERATURE * found.embeddings @ table.T, found.background[..., None]], -1).unbind()
-        masks, named, nothing, kept, whole = [], [], [], [], []
-        right, asked = 0, 0
-        for b, segments in enumerate(truth):
-            logits = scores[b]
-            layers = [v[b] @ cells[b] for v in vectors]
-            if segments.whole >= 0:
-                whole.append(self._whole(layers[-1], logits, segments.whole, table))
-                continue
-            wanted = torch.from_numpy(segments.masks).flatten(1)[:, spots[b]].float()
-            target = torch.tensor(segments.names)
-            rows, columns = matched(layers[-1], wanted, logits, target)
-            for index, points in enumerate(layers):
-                x, y = points[rows], wanted[columns]
-                bce = F.binary_cross_entropy_with_logits(x, y, reduction="none").mean(1)
-                soft = x.sigmoid()
-                dice = 1 - (2 * (soft * y).sum(1) + 1) / (soft.sum(1) + y.sum(1) + 1)
-                weight = 1.0 if index == len(layers) - 1 else EARLY_LAYERS
-                masks.append(weight * (4 * bce + 2 * dice).sum())
-            with_name = target[columns] >= 0
-            if not with_name.any():
-                continue
-            rows, aim = rows[with_name], target[columns][with_name]
-            picked = logits[rows]
-            named.append(self.naming(picked, aim, table))
-            kept.append((1 - F.cosine_similarity(embeddings[b][rows], found.verdicts[b][rows])).sum())
-            right += int((picked[:, : len(self.names)].argmax(1) == aim).sum())
-            asked += len(aim)
-            labelled = torch.from_numpy(segments.labelled).flatten()[spots[b]].float()
-            soft = layers[-1].detach().sigmoid()
-            free = (soft @ labelled) / (soft.sum(1) + 1e-3) > LABELLED_ENOUGH
-            free[rows] = False
-            if free.any():
-                last = torch.full((int(free.sum()),), logits.shape[-1] - 1)
-                nothing.append(F.cross_entropy(logits[free], last, reduction="sum"))
+    def __call__(self, found: Found, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
+        device = found.background.device
+        picked = torch.randperm(len(self.others), device=device)[:NEGATIVES]
+        table = torch.cat([self.names, self.others[picked]])
+        scores = torch.cat([TEMPERATURE * found.embeddings @ table.T, found.background[..., None]], -1)
+        spots = torch.randint(found.mask_features[0, 0].numel(), (len(scores), POINTS), device=device)
+
+        def at_spots(x: Tensor) -> Tensor:
+            """[B, C, h, w] to [B, C, P]."""
+            return x.flatten(2).gather(2, spots[:, None].expand(-1, x.shape[1], -1))
+
+        cells, wanted = at_spots(found.mask_features), at_spots(truth.masks).float()
+        labelled = at_spots(truth.labelled[:, None])[:, 0].float()
+        points = found.mask_vectors[-1] @ cells
+        queries = matched(points.detach(), wanted, scores.detach(), truth.names)
+
+        real = truth.names > NOTHING
+        mask = torch.zeros((), device=device)
+        for index, vectors in enumerate(found.mask_vectors):
+            x = vectors.gather(1, queries[..., None].expand(-1, -1, vectors.shape[2])) @ cells
+            bce = F.binary_cross_entropy_with_logits(x, wanted, reduction="none").mean(2)
+            soft = x.sigmoid()
+            dice = 1 - (2 * (soft * wanted).sum(2) + 1) / (soft.sum(2) + wanted.sum(2) + 1)
+            weight = 1.0 if index == len(found.mask_vectors) - 1 else EARLY_LAYERS
+            mask = mask + weight * ((4 * bce + 2 * dice) * real).sum()
+
+        crop, segment = (truth.names >= 0).nonzero(as_tuple=True)
+        query, aim = queries[crop, segment], truth.names[crop, segment]
+        logits = scores[crop, query]
+        agrees = F.cosine_similarity(found.embeddings[crop, query], found.verdicts[crop, query], dim=-1)
+
+        soft = points.detach().sigmoid()
+        share = (soft @ labelled[..., None])[..., 0] / (soft.sum(2) + 1e-3)
+        taken = torch.zeros_like(share).scatter_add(1, queries, real.float()) > 0
+        has_names = (truth.names >= 0).any(1)[:, None]
+        free = scores[(share > LABELLED_ENOUGH) & ~taken & has_names]
+        background = torch.full((len(free),), scores.shape[-1] - 1, device=device)
+
+        whole = (truth.whole >= 0).nonzero()[:, 0]
+        name = truth.whole[whole]
+        said = scores[whole, saying(points[whole].detach(), scores[whole].detach(), name)]
+
+        asked, segments = max(len(aim), 1), real.sum().clamp(min=1)
         parts = {
-            "mask": _total(masks) / max(sum(len(s.names) for s in truth), 1),
-            "name": _total(named) / max(asked, 1),
-            "nothing": _total(nothing) / max(asked, 1),
-            "kept": _total(kept) / max(asked, 1),
-            "whole": _total(whole) / max(len(whole), 1),
+            "mask": mask / segments,
+            "name": self.naming(logits, aim, table) / asked,
+            "nothing": F.cross_entropy(free, background, reduction="sum") / asked,
+            "kept": (1 - agrees).sum() / asked,
+            "whole": self.naming(said, name, table) / max(len(name), 1),
+            "known": F.kl_div(
+                found.said.log_softmax(-1).flatten(0, 1), found.told.softmax(-1).flatten(0, 1), reduction="batchmean"
+            ),
         }
-        loss = parts["mask"] + parts["name"] + NO_OBJECT * parts["nothing"]
-        loss = loss + DISTILLATION * parts["kept"] + WHOLE * parts["whole"]
-        return loss, {**{k: v.item() for k, v in parts.items()}, "right": right / max(asked, 1)}
+        weights = {"nothing": NO_OBJECT, "kept": DISTILLATION, "whole": WHOLE, "known": KNOWLEDGE}
+        loss = torch.stack([weights.get(part, 1.0) * value for part, value in parts.items()]).sum()
+        right = (logits[:, : len(self.names)].argmax(1) == aim).sum() / asked
+        return loss, {**{part: value.detach() for part, value in parts.items()}, "right": right}
 
     def naming(self, logits: Tensor, aim: Tensor, table: Tensor) -> Tensor:
         """Cross-entropy of `logits` [K, N + M + 1] with the right names, summed."""
@@ -120,27 +153,28 @@ class Losses:
         """`logits` [K, N + M + 1] with the names too close to the right ones out of the running."""
         near = self.names[aim] @ table.T > NEAR
         near[:, : len(self.names)] &= ~self.exclusive[aim]
-        near[torch.arange(len(aim)), aim] = False
+        near[torch.arange(len(aim), device=aim.device), aim] = False
         return logits.masked_fill(F.pad(near, (0, 1)), -1e4)
 
-    def _whole(self, masks: Tensor, logits: Tensor, name: int, table: Tensor) -> Tensor:
-        """The query that says the photo's name best, of those that cover enough of it, should say it louder."""
-        with torch.no_grad():
-            area = masks.sigmoid().mean(1)
-            fits = (area > WHOLE_AREAS[0]) & (area < WHOLE_AREAS[1])
-            best = (logits[:, name] + torch.where(fits, 0.0, -1e3)).argmax()
-        aim = torch.tensor([name])
-        return self.naming(logits[best][None], aim, table)
+
+def saying(points: Tensor, scores: Tensor, names: Tensor) -> Tensor:
+    """[W]: the query that says the photo's name best, of those that cover enough of it; it should say it louder."""
+    area = points.sigmoid().mean(2)
+    fits = (area > WHOLE_AREAS[0]) & (area < WHOLE_AREAS[1])
+    own = scores[torch.arange(len(names), device=names.device), :, names]
+    return (own + torch.where(fits, 0.0, -1e3)).argmax(1)
 
 
 @torch.no_grad()
-def matched(points: Tensor, wanted: Tensor, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and the segments they are for (Hungarian), by mask and, where there is one, by name."""
+def matched(points: Tensor, wanted: Tensor, scores: Tensor, names: Tensor) -> Tensor:
+    """[B, K]: the query of each segment (Hungarian), by mask and, where there is one, by name; 0 for no segment."""
     bce, dice = pair_costs(points, wanted)
-    name = logits.softmax(-1)[:, target.clamp(min=0)] * (target >= 0)
-    rows, columns = linear_sum_assignment((3 * bce + 3 * dice - 1.5 * name).numpy())
-    return torch.from_numpy(rows), torch.from_numpy(columns)
-
-
-def _total(parts: list[Tensor]) -> Tensor:
-    return torch.stack(parts).sum() if parts else torch.zeros(())
+    asked = names.clamp(min=0)[:, None].expand(-1, scores.shape[1], -1)
+    name = scores.softmax(-1).gather(2, asked) * (names >= 0)[:, None]
+    costs = (3 * bce + 3 * dice - 1.5 * name).cpu().numpy()
+    found = np.zeros(names.shape, np.int64)
+    for cost, there, queries in zip(costs, (names > NOTHING).cpu().numpy(), found, strict=True):
+        columns = np.flatnonzero(there)
+        rows, order = linear_sum_assignment(cost[:, columns])
+        queries[columns[order]] = rows
+    return torch.from_numpy(found).to(names.device)

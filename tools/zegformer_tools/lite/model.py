@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import CHANNELS, WIDTH
+from .backbone import CHANNELS, WIDTH, Backbone
 
 QUERIES = 64
 DIM = 192
@@ -28,13 +28,16 @@ MASK_BIAS_LIMIT = 8.0
 class Found:
     """What the segmenter says about a batch. `mask_vectors`: [B, Q, FINE] of every layer, the last one last.
 
-    `embeddings` [B, Q, D]: unit rows; `verdicts` [B, Q, D]: ImageNet's alone, of any length.
+    `embeddings` [B, Q, D]: unit rows. `said` [B, Q, 1000]: logits of ImageNet's classes by the backbone as it is;
+    `told` and `verdicts` [B, Q, D], the same in words and of any length: by the frozen one.
     """
 
     mask_vectors: list[Tensor]
     mask_features: Tensor
     embeddings: Tensor
     background: Tensor
+    said: Tensor
+    told: Tensor
     verdicts: Tensor
 
     def masks(self, layer: int = -1) -> Tensor:
@@ -135,24 +138,26 @@ class Namer(nn.Module):
         nn.init.zeros_(self.learned.weight)
         nn.init.zeros_(self.learned.bias)
 
+    def classes(self, pooled: Tensor) -> Tensor:
+        """Logits of ImageNet's classes."""
+        return pooled @ self.classifier.T + self.classifier_bias
+
+    def in_words(self, classes: Tensor) -> Tensor:
+        return classes.softmax(-1) @ self.words
+
     def verdict(self, pooled: Tensor) -> Tensor:
-        logits = pooled @ self.classifier.T + self.classifier_bias
-        return logits.softmax(-1) @ self.words
+        return self.in_words(self.classes(pooled))
 
     def forward(self, pooled: Tensor, verdict: Tensor) -> Tensor:
         return self.trust * verdict + self.learned(self.dropout(pooled))
 
 
 class Segmenter(nn.Module):
-    """Everything behind the backbone."""
+    """The backbone and everything behind it."""
 
-    head_weight: Tensor
-    head_bias: Tensor
-
-    def __init__(self, head: tuple[Tensor, Tensor], namer: Namer) -> None:
+    def __init__(self, backbone: Backbone, namer: Namer) -> None:
         super().__init__()
-        self.register_buffer("head_weight", head[0])
-        self.register_buffer("head_bias", head[1])
+        self.backbone = backbone
         self.pixels = PixelDecoder()
         self.content = nn.Parameter(torch.randn(QUERIES, DIM) * 0.5)
         self.place = nn.Parameter(torch.randn(QUERIES, DIM) * 0.5)
@@ -167,13 +172,12 @@ class Segmenter(nn.Module):
     def mask_vectors(self, x: Tensor) -> Tensor:
         return self.mask3(F.relu(self.mask2(F.relu(self.mask1(x)))))
 
-    def forward(self, features: dict[int, Tensor]) -> Found:
-        return self.behind(features, *self.pixels(features))
-
-    def behind(self, features: dict[int, Tensor], fine: Tensor, memory: Tensor) -> Found:
-        """Everything after the pixel decoder."""
+    def forward(self, features: dict[int, Tensor], frozen: Tensor | None = None) -> Found:
+        """`features`: the backbone's. `frozen` [B, 1280, H/32, W/32]: what a frozen head makes of the same pixels, if
+        this backbone is not frozen itself."""
+        fine, memory = self.pixels(features)
         count, _, h, w = memory.shape
-        keys = (memory + sine_position(h, w)).flatten(2).transpose(1, 2)
+        keys = (memory + sine_position(h, w).to(memory.device)).flatten(2).transpose(1, 2)
         memory = memory.flatten(2).transpose(1, 2)
         coarse = F.avg_pool2d(fine, POSITION_STRIDE // 4).flatten(2)
         x = self.content[None].expand(count, -1, -1)
@@ -185,10 +189,18 @@ class Segmenter(nn.Module):
         with torch.no_grad():
             share = F.avg_pool2d(torch.einsum("bqc,bchw->bqhw", vectors[-1], fine).sigmoid(), 8).flatten(2)
             share = share / (share.sum(-1, keepdim=True) + 1e-4)
-            wide = F.relu6(F.conv2d(features[32], self.head_weight, self.head_bias))
-            pooled = (share @ wide.flatten(2).transpose(1, 2)).float()
-            verdict = self.namer.verdict(pooled)
-        embeddings = F.normalize(self.namer(pooled, verdict) + self.name(x).float(), dim=-1)
+        pooled = (share @ self.backbone.head(features[32]).flatten(2).transpose(1, 2)).float()
+        said = self.namer.classes(pooled)
+        told = said.detach()
+        if frozen is not None:
+            told = self.namer.classes((share @ frozen.flatten(2).transpose(1, 2)).float()).detach()
+        named = self.namer(pooled, self.namer.in_words(said)) + self.name(x).float()
         return Found(
-            [v.float() for v in vectors], fine.float(), embeddings, self.background(x)[..., 0].float(), verdict
+            mask_vectors=[v.float() for v in vectors],
+            mask_features=fine.float(),
+            embeddings=F.normalize(named, dim=-1),
+            background=self.background(x)[..., 0].float(),
+            said=said,
+            told=told,
+            verdicts=self.namer.in_words(told),
         )

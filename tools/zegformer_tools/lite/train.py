@@ -1,10 +1,10 @@
-"""Trains the segmenter on cached features."""
+"""Trains the segmenter: on cached features, or end to end on crops made by a GPU."""
 
 from __future__ import annotations
 
 import json
-import pickle
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import losses, warm
-from .backbone import CHANNELS, Lite0
-from .cache import COMPOSITE, COMPOSITES, CROPS, PARTS, STORED, Row, numbers, unpacked
-from .data import Segments, sides
+from . import cached, live, losses, warm
+from .backbone import Backbone, lite0
+from .cache import COMPOSITES, CROPS, PARTS
+from .data import training_names
+from .losses import Truth
 from .model import QUERIES, Namer, Segmenter
 from .names import TextSpace, imagenet_names, text_space
 from .synonyms import SYNONYMS
 
-BATCHES = {256: 16, 384: 8}
-"""Crops a step, by their size; the sizes take turns at random."""
 DECODER_PART = 0.35
 """Of the rate, for the transformer: at more its queries end up saying all the same."""
 CLIP = 1.0
@@ -32,100 +31,44 @@ DECAY = 0.02
 WARM_UP = 200
 FLAT = 0.4
 """Part of the steps before the rate goes down."""
-SHARES = {"voc": 0.34, "coco": 0.2, "ccp": 0.1, "bsds": 0.12, COMPOSITE: 0.14, "caltech101": 0.07, "grocery": 0.03}
-"""Of the crops that are drawn."""
-RARITY = 0.4
-"""Within a set a crop is drawn as often as the count of its rarest name to the power of minus this."""
 ANOTHER_WORD = 0.3
 """How often a name that has synonyms is taught by one of them."""
 EMA = 0.998
 SAVE_SECONDS = 150.0
+CPU = torch.device("cpu")
 
 
 def fresh(space: TextSpace) -> Segmenter:
-    backbone = Lite0()
+    backbone = lite0()
     words = torch.from_numpy(space.joined(imagenet_names()))
-    namer = Namer(backbone.classifier, backbone.classifier_bias, words)
-    return Segmenter((backbone.head.weight, backbone.head.bias), namer)
+    return Segmenter(backbone, Namer(backbone.classifier, backbone.classifier_bias, words))
 
 
-class Cached:
-    """The cached crops of one size, without those in whose photos a withheld name occurs."""
-
-    def __init__(self, cache: Path, short: int, rng: np.random.Generator, withheld: set[int]) -> None:
-        self.rng = rng
-        self.sides = sides(short)
-        folder = cache / f"crops{short}"
-        self.scales = {int(s): torch.from_numpy(v) for s, v in np.load(folder / "scales.npz").items()}
-        rows: list[Row | None] = pickle.loads((folder / "crops.pkl").read_bytes())
-        self.rows = {i: row for i, row in enumerate(rows) if row is not None and not withheld & row.present}
-        self.files = {
-            s: np.memmap(folder / f"features{s}", STORED[s], "r", shape=(len(rows), n))
-            for s, n in numbers(short).items()
-        }
-        usable = [i for i, row in self.rows.items() if row.segments.names or row.segments.whole >= 0]
-        weights = self._weights(usable)
-        self.frequency = self._frequency(usable, weights)
-        self.choices = {}
-        for portrait in (False, True):
-            here = np.array([self.rows[i].portrait == portrait for i in usable])
-            self.choices[portrait] = (np.array(usable)[here], weights[here] / weights[here].sum())
-            if portrait:
-                self.portraits = weights[here].sum() / weights.sum()
-
-    def _named(self, row: int) -> list[int]:
-        segments = self.rows[row].segments
-        return [n for n in (*segments.names, segments.whole) if n >= 0]
-
-    def _frequency(self, usable: list[int], weights: np.ndarray) -> dict[int, float]:
-        """How many segments of a name a crop has on average."""
-        found: dict[int, float] = {}
-        for row, weight in zip(usable, weights / weights.sum(), strict=True):
-            for name in self._named(row):
-                found[name] = found.get(name, 0.0) + float(weight)
-        return found
-
-    def _weights(self, usable: list[int]) -> np.ndarray:
-        """Each set has its share; within it, crops with a rare name come more often."""
-        names = [self._named(i) for i in usable]
-        counts = np.bincount([n for each in names for n in each])
-        rarity = np.array([max((counts[n] ** -RARITY for n in each), default=1.0) for each in names])
-        kinds = np.array([self.rows[i].set for i in usable])
-        weights = np.zeros(len(usable))
-        for kind, share in SHARES.items():
-            here = kinds == kind
-            weights[here] = share * rarity[here] / max(rarity[here].sum(), 1e-9)
-        return weights
-
-    def batch(self, size: int) -> tuple[dict[int, Tensor], list[Segments]]:
-        portrait = bool(self.rng.random() < self.portraits)
-        indices, weights = self.choices[portrait]
-        chosen = self.rng.choice(indices, size, p=weights)
-        h, w = reversed(self.sides) if portrait else self.sides
-        features = {}
-        for s, c in CHANNELS.items():
-            kept = torch.from_numpy(np.array(self.files[s][chosen])).float().reshape(size, c, h // s, w // s)
-            features[s] = kept * self.scales[s][:, None, None] if STORED[s] is np.int8 else kept
-        return features, [unpacked(self.rows[i].segments) for i in chosen]
+Batch = tuple[dict[int, Tensor], Truth]
+"""Features of some crops, and what is there."""
 
 
 @torch.no_grad()
 def namer_ridge(
-    namer: Namer, head: tuple[Tensor, Tensor], crops: Cached, names: Tensor, batches: int = 90, strength: float = 0.02
+    namer: Namer,
+    backbone: Backbone,
+    draw: Callable[[], Batch],
+    names: Tensor,
+    batches: int = 90,
+    strength: float = 0.02,
 ) -> None:
     """Starts the namer's learned part from a regression of true masks' features on their names' vectors."""
     inputs, targets = [], []
     for _ in range(batches):
-        features, truth = crops.batch(16)
-        wide = F.relu6(F.conv2d(features[32], *head))
-        for b, segments in enumerate(truth):
-            aims = [*segments.names, segments.whole]
-            if max(aims) < 0:
-                continue
-            masks = np.concatenate([segments.masks, np.ones((1, *segments.masks.shape[1:]), bool)])
-            share = F.avg_pool2d(torch.from_numpy(masks[np.array(aims) >= 0]).float()[None], 8)[0].flatten(1)
-            inputs.append(share / share.sum(1, keepdim=True) @ wide[b].flatten(1).T)
-            targets.append(names[[n for n in aims if n >= 0]])
+        features, truth = draw()
+        wide = backbone.head(features[32]).flatten(2).transpose(1, 2).float()
+        everything = torch.ones_like(truth.masks[:, :1])
+        masks = torch.cat([truth.masks, everything], 1).float()
+        aims = torch.cat([truth.names, truth.whole[:, None]], 1)
+        share = F.avg_pool2d(masks, 8).flatten(2)
+        pooled = share / share.sum(2, keepdim=True).clamp(min=1e-6) @ wide
+        inputs.append(pooled[aims >= 0])
+        targets.append(names[aims[aims >= 0]])
     x, y = torch.cat(inputs), torch.cat(targets)
     y = y - namer.verdict(x)
     mean, offset = x.mean(0), y.mean(0)
@@ -150,32 +93,53 @@ class Options:
     """Of the logarithm of a name's frequency: added to its logit while it is taught, so that a rare name need not be
     given up for a frequent one (logit adjustment, Menon et al., ICLR 2021)."""
     withhold: frozenset[str] = frozenset()
+    device: str = "cpu"
+    live: bool = False
+    """Learns from crops made as it goes, not from the cache: for a GPU."""
+    batch: int = 64
+    """Live crops a step."""
+    tune: float = 0.0
+    """Of the rate, for the backbone, on live crops; 0 leaves it frozen."""
 
 
 def settings(options: Options) -> dict[str, Any]:
     """All that a run depends on, to be kept beside its weights."""
     constants = {
-        "batches": BATCHES,
         "decoder_part": DECODER_PART,
         "clip": CLIP,
         "decay": DECAY,
         "flat": FLAT,
         "warm_up": WARM_UP,
         "average": EMA,
-        "shares": SHARES,
-        "rarity": RARITY,
         "another_word": ANOTHER_WORD,
         "points": losses.POINTS,
         "early_layers": losses.EARLY_LAYERS,
         "no_object": losses.NO_OBJECT,
         "distillation": losses.DISTILLATION,
+        "knowledge": losses.KNOWLEDGE,
         "whole": losses.WHOLE,
         "negatives": losses.NEGATIVES,
         "near": losses.NEAR,
+        "queries": QUERIES,
+    }
+    from_cache = {
+        "batches": cached.BATCHES,
+        "shares": cached.SHARES,
+        "rarity": cached.RARITY,
         "crops": CROPS,
         "parts": PARTS,
         "composites": COMPOSITES,
-        "queries": QUERIES,
+    }
+    from_pixels = {
+        "batch": options.batch,
+        "tune": options.tune,
+        "shares": live.SHARES,
+        "rarity": live.RARITY,
+        "shapes": live.SHAPES,
+        "whole_photos": live.WHOLE_PHOTOS,
+        "largest": live.LARGEST,
+        "least_scale": live.LEAST_SCALE,
+        "pasted": live.PASTED,
     }
     own = {
         "steps": options.steps,
@@ -185,7 +149,7 @@ def settings(options: Options) -> dict[str, Any]:
         "withheld": sorted(options.withhold),
         "start": options.start and json.loads((options.start / "training.json").read_text()),
     }
-    return {**own, **constants}
+    return {**own, **constants, **(from_pixels if options.live else from_cache)}
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -208,59 +172,90 @@ def balance(part: float, frequency: dict[int, float], count: int) -> Tensor:
     return found
 
 
-def groups(model: Segmenter) -> list[dict[str, Any]]:
-    """The parameters with their parts of the rate."""
+def groups(model: Segmenter, tune: float) -> list[dict[str, Any]]:
+    """The parameters that learn, with their parts of the rate."""
     careful = ("layers.", "content", "place", "mask1.", "mask2.", "mask3.")
-    named = list(model.named_parameters())
-    return [
-        {"params": [p for n, p in named if n.startswith(careful)], "part": DECODER_PART},
-        {"params": [p for n, p in named if not n.startswith(careful)], "part": 1.0},
-    ]
+    found: dict[float, list[Tensor]] = {1.0: [], DECODER_PART: []}
+    for name, parameter in model.named_parameters():
+        if not name.startswith("backbone."):
+            found[DECODER_PART if name.startswith(careful) else 1.0].append(parameter)
+    if tune:
+        found[tune] = [parameter.requires_grad_() for parameter in model.backbone.parameters()]
+    return [{"params": parameters, "part": part} for part, parameters in found.items()]
+
+
+class FromCache:
+    """Batches of cached features."""
+
+    def __init__(self, cache: Path, rng: np.random.Generator, withheld: set[int]) -> None:
+        self.rng = rng
+        self.crops = {short: cached.Cached(cache, short, rng, withheld) for short in cached.BATCHES}
+        self.frequency = self.crops[min(self.crops)].frequency
+
+    def draw(self) -> Batch:
+        short = int(self.rng.choice(list(cached.BATCHES)))
+        features, truth = self.crops[short].batch(cached.BATCHES[short])
+        return features, Truth.of(truth)
 
 
 def run(data: Path, cache: Path, name: str, options: Options) -> None:
     """Trains for so many steps in all, from the checkpoint if there is one; keeps the averaged weights."""
+    device = torch.device(options.device)
     torch.manual_seed(options.seed)
     space = text_space(data, cache)
-    names: list[str] = json.loads((cache / "names.json").read_text())
+    names = training_names(data)[0]
     withheld = {names.index(n) for n in options.withhold if n in names}
-    model = fresh(space)
-    optimiser = torch.optim.AdamW(groups(model), lr=options.rate, weight_decay=DECAY, fused=True)
+    model = fresh(space).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher = lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(groups(model, options.tune), lr=options.rate, weight_decay=DECAY, fused=True)
     file = cache / f"{name}.pt"
     step = 0
     average: dict[str, Tensor] = {}
     if file.exists():
-        kept = torch.load(file, weights_only=True)
+        kept = torch.load(file, weights_only=True, map_location=device)
         model.load_state_dict(kept["model"])
         average = kept["average"]
         optimiser.load_state_dict(kept["optimiser"])
         step = kept["step"]
         torch.manual_seed(options.seed + step)
-    taught = Taught(space, names, options.withhold)
+    taught = Taught(space, names, options.withhold, device)
     rng = np.random.default_rng([options.seed, step])
-    crops = {short: Cached(cache, short, rng, withheld) for short in BATCHES}
-    small = crops[min(crops)]
-    added = balance(options.balance, small.frequency, len(names))
-    teacher = losses.Losses(taught.table, taught.others, losses.exclusive(data), added)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source: FromCache | live.Album
+    source = live.Album(data, device, rng, withheld) if options.live else FromCache(cache, rng, withheld)
+    added = balance(options.balance, source.frequency, len(names)).to(device)
+    lesson = losses.Losses(taught.table, taught.others, losses.exclusive(data).to(device), added)
+
+    def draw() -> tuple[dict[int, Tensor], Tensor | None, Truth]:
+        """Features, what the frozen head makes of the same pixels where the backbone learns, and what is there."""
+        if isinstance(source, FromCache):
+            features, truth = source.draw()
+            return features, None, truth
+        pixels, truth = source.batch(options.batch)
+        with torch.no_grad():
+            frozen = teacher.head(teacher(pixels)[32]) if options.tune else None
+        return model.backbone(pixels), frozen, truth
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or has_bf16())
+
     if step == 0:
         if options.start:
             warm.load(model, options.start)
             torch.save(warm.residual(options.start).state_dict(), cache / f"{name}.image.pt")
         else:
-            namer_ridge(model.namer, (model.head_weight, model.head_bias), small, taught.table)
+            namer_ridge(model.namer, model.backbone, lambda: draw()[::2], taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    learned = [key for key, value in model.named_parameters() if value.requires_grad]
     begun = saved = time.time()
-    recent: list[dict[str, float]] = []
+    recent: list[dict[str, Tensor]] = []
     while step < options.steps:
         for group in optimiser.param_groups:
             group["lr"] = group["part"] * options.rate * rate_at(step, options.steps)
-        short = int(rng.choice(list(BATCHES)))
-        features, truth = crops[short].batch(BATCHES[short])
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
-            found = model(features)
-        teacher.names = taught.in_words()
-        loss, report = teacher(found, truth)
+        with autocast():
+            features, frozen, truth = draw()
+            found = model(features, frozen)
+        lesson.names = taught.in_words()
+        loss, report = lesson(found, truth)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -268,25 +263,27 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         step += 1
         keep = min(EMA, (1 + step) / (10 + step))
         with torch.no_grad():
-            for key, value in model.state_dict().items():
-                average[key].lerp_(value, 1 - keep)
+            state = dict(model.named_parameters())
+            torch._foreach_lerp_([average[key] for key in learned], [state[key] for key in learned], 1 - keep)
         # Queries that all say the same cannot be told apart again: 0 here means a run to be given up.
-        recent.append({**report, "spread": found.mask_vectors[-1].detach().std(1).mean().item()})
+        recent.append({**report, "spread": found.mask_vectors[-1].detach().std(1).mean()})
         if step % 50 == 0:
-            means = {k: round(float(np.mean([r[k] for r in recent])), 3) for k in recent[0]}
+            means = {k: round(torch.stack([r[k] for r in recent]).float().mean().item(), 3) for k in recent[0]}
             print(f"step {step} {time.time() - begun:.0f} s", means, flush=True)
             recent = []
         if time.time() - saved > SAVE_SECONDS or step == options.steps:
             saved = time.time()
-            state = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
-            torch.save({**state, "step": step, "settings": settings(options)}, file.with_suffix(".tmp"))
+            kept = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
+            torch.save({**kept, "step": step, "settings": settings(options)}, file.with_suffix(".tmp"))
             file.with_suffix(".tmp").rename(file)
 
 
 class Taught:
     """The vectors of all names, withheld ones replaced, and those of names that are only wrong, `others` [M, D]."""
 
-    def __init__(self, space: TextSpace, names: list[str], withhold: frozenset[str]) -> None:
+    def __init__(
+        self, space: TextSpace, names: list[str], withhold: frozenset[str], device: torch.device = CPU
+    ) -> None:
         self.table = torch.from_numpy(space.vectors(names))
         known = {*names, *withhold}
         synonyms = {n: [s for s in SYNONYMS.get(n, []) if s not in known] for n in names if n not in withhold}
@@ -301,7 +298,8 @@ class Taught:
             self.table[here] = torch.from_numpy(space.vectors([taught]))  # never a target; a repeat does no harm
             hidden = torch.from_numpy(space.vectors(sorted(withhold)))
             vectors = vectors[(vectors @ hidden.T).amax(1) < losses.NEAR]
-        self.others = vectors
+        self.table, self.others = self.table.to(device), vectors.to(device)
+        self.synonyms = {name: words.to(device) for name, words in self.synonyms.items()}
 
     def in_words(self) -> Tensor:
         """[N, D]: the vectors of all names, some by a synonym drawn at random."""

@@ -47,7 +47,7 @@ def residual(bundle: Path) -> nn.Sequential:
 
 @torch.no_grad()
 def load(model: Segmenter, bundle: Path) -> None:
-    """Sets every learned parameter of `model` to what the bundle holds: the inverse of `graphs.segmenter_graph`."""
+    """Sets every parameter of `model` to what the bundle holds: the inverse of `graphs.segmenter_graph`."""
     kept = stored(bundle, "segmenter")
     left = dict(model.named_parameters())
 
@@ -59,6 +59,10 @@ def load(model: Segmenter, bundle: Path) -> None:
         put(f"{parameter}.weight", kept[f"{name}.weight"].T / scale)
         put(f"{parameter}.bias", kept[f"{name}.bias"] / scale)
 
+    for convolution in model.backbone.convolutions():
+        for kind, parameter in convolution.named_parameters():
+            parameter.copy_(torch.from_numpy(kept[f"{convolution.name}.{kind}"]).reshape(parameter.shape))
+    left = {name: parameter for name, parameter in left.items() if not name.startswith("backbone.")}
     for name in [n for n in left if n.startswith("pixels.")]:
         put(name, kept[name])
     put("content", kept["queries.start"][0])

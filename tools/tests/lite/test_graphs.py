@@ -11,8 +11,8 @@ import torch
 from tiny import segmenter, tiny_backbone
 
 from zegformer_tools.lite import graphs, warm
+from zegformer_tools.lite.branch import SIDE, ImageBranch
 from zegformer_tools.lite.export import mean_weights
-from zegformer_tools.lite.image import RESIDUAL, SHARPNESS, SIDE, residual_net
 from zegformer_tools.lite.model import sine_position
 from zegformer_tools.lite.names import EMBEDDING
 from zegformer_tools.official.graph import Graph
@@ -55,13 +55,15 @@ def test_training_goes_on_from_what_a_bundle_holds(tmp_path, encoding, tolerance
     for parameter in written.parameters():
         parameter.normal_()
     store(graphs.segmenter_graph(written), tmp_path, "segmenter.onnx", encoding)
-    residual = residual_net()
-    residual[2].weight.normal_()
-    store(graphs.image_graph(tiny_backbone(), written.namer.words, residual), tmp_path, "image.onnx", encoding)
+    branch, other = (ImageBranch(tiny_backbone(), written.namer.words) for _ in range(2))
+    for parameter in branch.parameters():
+        parameter.normal_()
+    store(graphs.image_graph(branch), tmp_path, "image.onnx", encoding)
     parts = {part: {"graph": f"{part}.onnx"} for part in ("segmenter", "image")}
     (tmp_path / "bundle.json").write_text(json.dumps(parts))
-    back = dict(warm.residual(tmp_path).named_parameters())
-    for name, parameter in residual.named_parameters():
+    warm.load_image(other, tmp_path)
+    back = dict(other.named_parameters())
+    for name, parameter in branch.named_parameters():
         assert (back[name] - parameter).abs().max() <= tolerance * parameter.abs().max(), name
     warm.load(read, tmp_path)
     kept = dict(read.named_parameters())
@@ -82,14 +84,11 @@ def test_mean_of_trainings():
 
 @torch.no_grad()
 def test_image_graph():
-    backbone, residual = tiny_backbone(), residual_net()
-    residual[2].weight.normal_(std=0.1)
-    words = torch.randn(10, EMBEDDING)
+    branch = ImageBranch(tiny_backbone(), torch.randn(10, EMBEDDING))
+    branch.shrink.weight.normal_(std=0.1)
     crops = torch.randn(3, 3, SIDE, SIDE)
-    pooled = backbone.head(backbone(crops)[32]).mean((2, 3))
-    logits = SHARPNESS * (pooled @ backbone.classifier.T + backbone.classifier_bias)
-    expected = torch.nn.functional.normalize(logits.softmax(-1) @ words + RESIDUAL * residual(pooled), dim=-1)
-    made = outputs(graphs.image_graph(backbone, words, residual), {"crops": crops.numpy()})
+    expected = branch(crops)
+    made = outputs(graphs.image_graph(branch), {"crops": crops.numpy()})
     np.testing.assert_allclose(made["crop_embeddings"], expected, atol=1e-4)
 
 

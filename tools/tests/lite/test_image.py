@@ -1,7 +1,9 @@
 import numpy as np
 
+from zegformer_tools.lite.branch import SIDE
 from zegformer_tools.lite.export import _withheld
-from zegformer_tools.lite.image import LEAST_PART, SIDE, VIEWS, views
+from zegformer_tools.lite.image import VIEWS, views
+from zegformer_tools.lite.regions import LEAST_PART
 
 
 def test_views_are_the_whole_and_a_mirrored_part() -> None:

@@ -39,10 +39,13 @@ def main() -> None:
             command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
             command.add_argument("--balance", type=float, default=0.0, help="part of logit adjustment, for rare names")
             command.add_argument("--foil", action="store_true", help="a per-pixel model instead")
-            command.add_argument("--device", default="cpu", help="cuda: end to end on crops made there, no cache")
             command.add_argument("--batch", type=int, default=64, help="crops a step on a GPU")
             command.add_argument("--tune", type=float, default=0.0, help="the backbone's part of the rate, on a GPU")
+        if name == "image":
+            command.add_argument("--steps", type=int, default=4000, help="on a GPU")
+            command.add_argument("--judge", action="store_true", help="only report the branch of this name")
         if name in ("train", "image"):
+            command.add_argument("--device", default="cpu", help="cuda: end to end on crops made there, no cache")
             command.add_argument("--withhold", default="", help="names never taught, by commas")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -72,7 +75,12 @@ def main() -> None:
     elif options.command == "image":
         from . import image
 
-        image.run(options.data, options.cache, options.name, withhold)
+        if options.judge:
+            image.judge(options.data, options.cache, options.name)
+        elif options.device == "cpu":
+            image.run(options.data, options.cache, options.name, withhold)
+        else:
+            image.run_live(options.data, options.cache, options.name, withhold, options.device, options.steps)
     elif options.command == "export":
         from . import export
 

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from .. import bundle
 from ..official.pack import Encoding, store, table_bytes
-from . import warm
-from .backbone import PIXEL_MEAN, PIXEL_STD, lite0
+from . import image, warm
+from .backbone import PIXEL_MEAN, PIXEL_STD
+from .branch import SIDE
 from .graphs import image_graph, segmenter_graph, text_graph
-from .image import SIDE, residual_net
 from .kinds import HEAD, NEAR, kinds
 from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
-from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, imagenet_names, text_space, unit, vocabulary
+from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, text_space, unit, vocabulary
 from .train import fresh
 
 CONTEXT = 32
@@ -45,17 +45,16 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     """Writes the bundle of a checkpoint, or of its mean with another one or a bundle, and the settings of all."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
-    residual = residual_net()
+    branch = image.fresh(space)
     learned = cache / f"{name}.image.pt"
     if learned.exists():  # else the image branch is ImageNet's verdict alone
-        residual.load_state_dict(torch.load(learned, weights_only=True))
+        branch.load_state_dict(torch.load(learned, weights_only=True))
     model = fresh(space)
     states, told = zip(*(_trained(model, cache, n) for n in (name, other) if n), strict=True)
     model.load_state_dict(mean_weights(states))
     model.eval()
     files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
-    words = torch.from_numpy(space.joined(imagenet_names()))
-    files += store(image_graph(lite0(), words, residual), out, "image.onnx", encoding)
+    files += store(image_graph(branch), out, "image.onnx", encoding)
     files += _text(space, out, encoding)
     taught = json.loads((cache / "names.json").read_text())
     near = kinds(space, set(taught))

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..official.graph import Graph
-from .backbone import Backbone
+from .branch import RESIDUAL, SHARPNESS, SIDE, ImageBranch
 from .features import backbone_nodes, clip, convolution
-from .image import RESIDUAL, SHARPNESS, SIDE
 from .model import DIM, FINE, HEADS, MASK_BIAS_LIMIT, QUERIES, Attention, Layer, Namer, PixelDecoder, Segmenter
 from .names import EMBEDDING
 
@@ -141,17 +140,17 @@ def joined(graph: Graph, x: str, y: str, name: str, norm: nn.LayerNorm) -> str:
 
 
 @torch.no_grad()
-def image_graph(backbone: Backbone, words: Tensor, residual: nn.Sequential) -> Graph:
+def image_graph(branch: ImageBranch) -> Graph:
     """crops [B, 3, S, S] to crop_embeddings [B, D], unit rows."""
     graph = Graph("image")
     crops = graph.input("crops", ["B", 3, SIDE, SIDE])
+    backbone = branch.backbone
     x = convolution(graph, backbone_nodes(graph, crops, backbone)[32], backbone.head)
     x = graph.reshape(graph.node("GlobalAveragePool", [x], "pooled"), [0, -1], "pooled.row")
     classifier, bias = backbone.classifier * SHARPNESS, backbone.classifier_bias * SHARPNESS
-    y = verdict_nodes(graph, x, classifier, bias, words)
-    first, last = residual[0], residual[2]
-    assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-    hidden = graph.relu(linear(graph, x, "residual.widen", first))
+    y = verdict_nodes(graph, x, classifier, bias, branch.words)
+    last = branch.shrink
+    hidden = graph.relu(linear(graph, x, "residual.widen", branch.widen))
     shrunk = graph.linear(hidden, "residual.shrink", (last.weight.T * RESIDUAL).numpy(), (last.bias * RESIDUAL).numpy())
     y = graph.node("Add", [y, shrunk], "named")
     graph.output(graph.unit_rows(y, "embedding"), "crop_embeddings", ["B", EMBEDDING])

@@ -1,42 +1,52 @@
-"""The image branch: ImageNet's verdict on a masked crop in words, and a residual trained to correct it."""
+"""Trains the image branch: on pooled features kept on disk, or with its backbone on crops made by a GPU."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from .backbone import WIDTH, Backbone, lite0
+from .album import Album
+from .backbone import lite0
+from .branch import SIDE, ImageBranch
 from .data import is_held_out, label_files, labelled_photos, photos, training_names
 from .features import Features
 from .losses import NEAR, exclusive
 from .model import TEMPERATURE
-from .names import EMBEDDING, TextSpace, dataset_names, imagenet_names, text_space
+from .names import TextSpace, dataset_names, imagenet_names, text_space
+from .regions import LEAST_PART, LEAST_PIXELS, Regions
 
-SIDE = 160
-HIDDEN = 256
-SHARPNESS = 1.5
-"""ImageNet's logits are multiplied by this: the classifier was trained with smoothed labels and is too timid."""
-RESIDUAL = 0.3
 DISTILLATION = 1.0
 """Pulls to ImageNet's verdict, which knows more names. At 8 a tenth of the taught ones is lost."""
 DECAY = 0.3
 STEPS = 4000
 RATE = 1e-3
+BATCH, LIVE_BATCH = 128, 256
 VIEWS = 2
 """Of each region or photo: the whole, and mirrored the other way, a part of it."""
-LEAST_PART = 0.7
-"""Of the side of a part."""
 NEGATIVES = 256
 """Names drawn for each step that are only ever wrong."""
-LEAST_PIXELS = 400
+DROPOUT = 0.1
+TUNED_DECAY = 0.05
+"""Where the backbone learns too."""
+TUNED_PART = 0.1
+"""Of the rate, for the backbone."""
+KNOWLEDGE = 1.0
+"""Keeps the backbone's ImageNet classes what they were."""
+WARM_UP = 200
+EMA = 0.998
 MEAN_COLOUR = 127
+
+
+def fresh(space: TextSpace) -> ImageBranch:
+    return ImageBranch(lite0(), torch.from_numpy(space.joined(imagenet_names())))
 
 
 def masked_crop(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -58,36 +68,12 @@ def views(pixels: np.ndarray, mirrored: bool, rng: np.random.Generator) -> Itera
         yield square[:, ::-1] if mirrored != bool(index % 2) else square
 
 
-def collect(data: Path, cache: Path) -> None:
-    """Pooled features of every region and photo with a name: `regions.npz`. Of what is held out, the whole alone."""
-    backbone = Features()
-    rng = np.random.default_rng(0)
+def named_crops(data: Path) -> Iterator[tuple[np.ndarray, str, str, bool]]:
+    """Every region and photo with a name: pixels, set, name, whether it is held out."""
     names = dataset_names(data)
-    inputs: list[np.ndarray] = []
-    rows: list[tuple[str, str, bool]] = []
-    found: list[np.ndarray] = []
-    things = 0
-
-    def flush() -> None:
-        if inputs:
-            found.append(backbone.pooled(np.stack(inputs)).astype(np.float16))
-            inputs.clear()
-
-    def add(pixels: np.ndarray, kind: str, name: str, held: bool) -> None:
-        nonlocal things
-        for view in views(pixels, bool(things % 2), rng):
-            inputs.append(view)
-            rows.append((kind, name, held))
-            if held:
-                break
-        things += 1
-        if len(inputs) >= 64:
-            flush()
-
     for kind in ("caltech101", "grocery"):
         for path, label in labelled_photos(data, kind):
-            add(np.asarray(Image.open(path).convert("RGB")), kind, names[kind][label], is_held_out(path.stem))
-        print(kind, len(rows), flush=True)
+            yield np.asarray(Image.open(path).convert("RGB")), kind, names[kind][label], is_held_out(path.stem)
     for kind in ("voc", "coco", "ccp"):
         for photo in photos(data, kind):
             pixels = np.asarray(Image.open(photo.image).convert("RGB"))
@@ -97,33 +83,39 @@ def collect(data: Path, cache: Path) -> None:
                     continue
                 mask = labels == value
                 if mask.sum() >= LEAST_PIXELS:
-                    add(masked_crop(pixels, mask), kind, names[kind][value], photo.held_out)
+                    yield masked_crop(pixels, mask), kind, names[kind][value], photo.held_out
             if kind == "ccp" and labels.any():
-                add(masked_crop(pixels, labels != 0), kind, "person", photo.held_out)
-        print(kind, len(rows), flush=True)
-    flush()
-    kinds, labels_, held = zip(*rows, strict=True)
+                yield masked_crop(pixels, labels != 0), kind, "person", photo.held_out
+
+
+def collect(data: Path, cache: Path) -> None:
+    """Pooled features of every region and photo with a name: `regions.npz`. Of what is held out, the whole alone."""
+    backbone = Features()
+    rng = np.random.default_rng(0)
+    inputs: list[np.ndarray] = []
+    rows: list[tuple[str, str, bool]] = []
+    found: list[np.ndarray] = []
+    for index, (pixels, kind, name, held) in enumerate(named_crops(data)):
+        for view in views(pixels, bool(index % 2), rng):
+            inputs.append(view)
+            rows.append((kind, name, held))
+            if held:
+                break
+        if len(inputs) >= 64:
+            found.append(backbone.pooled(np.stack(inputs)).astype(np.float16))
+            inputs.clear()
+        if index % 2000 == 1999:
+            print("collected", index + 1, flush=True)
+    if inputs:
+        found.append(backbone.pooled(np.stack(inputs)).astype(np.float16))
+    kinds, labels_, held_ = zip(*rows, strict=True)
     np.savez(
         cache / "regions.npz", features=np.concatenate(found), kind=np.array(kinds), name=np.array(labels_),
-        held=np.array(held),
+        held=np.array(held_),
     )  # fmt: skip
 
 
-def residual_net() -> nn.Sequential:
-    net = nn.Sequential(nn.Linear(WIDTH, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, EMBEDDING))
-    nn.init.zeros_(net[2].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(net[2].bias)  # type: ignore[arg-type]
-    return net
-
-
-def verdicts(features: Tensor, backbone: Backbone, space: TextSpace, sharpness: float = SHARPNESS) -> Tensor:
-    """ImageNet's probabilities times its names' vectors; not of unit length."""
-    words = torch.from_numpy(space.joined(imagenet_names()))
-    logits = sharpness * (features @ backbone.classifier.T + backbone.classifier_bias)
-    return logits.softmax(-1) @ words
-
-
-class Regions:
+class Collected:
     """The collected features."""
 
     def __init__(self, cache: Path) -> None:
@@ -132,53 +124,118 @@ class Regions:
         self.kind, self.name, self.held = kept["kind"], kept["name"], kept["held"]
 
 
-def train(regions: Regions, backbone: Backbone, space: TextSpace, data: Path, withheld: set[str]) -> nn.Sequential:
-    """The residual, taught with all names but `withheld` on photos that are not held out.
+class Lesson:
+    """What is taught: `names`, and that others are wrong; a name near the right one in the text space is not taught as
+    wrong, unless both are names of one data set."""
 
-    A name near the right one in the text space is not taught as wrong, unless both are names of one data set.
-    """
+    def __init__(
+        self, names: list[str], withheld: set[str], space: TextSpace, data: Path, device: torch.device
+    ) -> None:
+        others = [n for n in space._known if n not in names and n not in withheld]
+        taught = torch.from_numpy(space.vectors(names))
+        self.table = torch.cat([taught, torch.from_numpy(space.vectors(others))])
+        self.count = len(names)
+        every = training_names(data)[0]
+        own = torch.tensor([every.index(n) for n in names])
+        self.close = taught @ self.table.T > NEAR
+        self.close[:, : self.count] &= ~exclusive(data)[own][:, own]
+        self.table, self.close = self.table.to(device), self.close.to(device)
+
+    def __call__(self, found: Tensor, verdict: Tensor, target: Tensor) -> Tensor:
+        """The loss of embeddings [B, D] whose names are `target` [B]."""
+        drawn = torch.randperm(len(self.table) - self.count, device=target.device)[:NEGATIVES]
+        wrong = torch.cat([torch.arange(self.count, device=target.device), self.count + drawn])
+        scores = (TEMPERATURE * found @ self.table[wrong].T).masked_fill(self.close[target][:, wrong], -1e4)
+        pull = (1 - F.cosine_similarity(found, verdict)).mean()
+        return F.cross_entropy(scores, target) + DISTILLATION * pull
+
+
+def train(regions: Collected, space: TextSpace, data: Path, withheld: set[str]) -> ImageBranch:
+    """The residual on a frozen backbone, taught with all names but `withheld` on photos that are not held out."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    base = verdicts(regions.features, backbone, space)
+    branch = fresh(space)
+    with torch.no_grad():
+        base = branch.verdict(branch.classes(regions.features))
     names = sorted({str(n) for n in regions.name} - withheld)
-    others = [n for n in space._known if n not in names and n not in withheld]
-    table = torch.from_numpy(space.vectors(names))
-    extra = torch.from_numpy(space.vectors(others))
+    lesson = Lesson(names, withheld, space, data, torch.device("cpu"))
     usable = np.flatnonzero(~regions.held & np.isin(regions.name, names))
     labels = np.array([names.index(str(n)) if str(n) in names else -1 for n in regions.name])
     counts = np.bincount(labels[usable], minlength=len(names)).clip(1)
     weight = 1 / np.sqrt(counts[labels[usable]])
     weight /= weight.sum()
-    every = training_names(data)[0]
-    own = torch.tensor([every.index(n) for n in names])
-    close = table @ torch.cat([table, extra]).T > NEAR
-    close[:, : len(names)] &= ~exclusive(data)[own][:, own]
-    net = residual_net()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
+    learning = [parameter for parameter in branch.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=RATE, weight_decay=DECAY)
     for step in range(STEPS):
         for group in optimiser.param_groups:
             group["lr"] = RATE * (1 - step / STEPS)
-        chosen = rng.choice(usable, 128, p=weight)
-        x = regions.features[chosen]
-        x = x * (torch.rand_like(x) > 0.1) / 0.9
-        target = torch.from_numpy(labels[chosen])
-        y = F.normalize(base[chosen] + RESIDUAL * net(x), dim=-1)
-        wrong = torch.cat([torch.arange(len(names)), len(names) + torch.randperm(len(extra))[:NEGATIVES]])
-        scores = TEMPERATURE * y @ torch.cat([table, extra])[wrong].T
-        loss = F.cross_entropy(scores.masked_fill(close[target][:, wrong], -1e4), target)
-        loss = loss + DISTILLATION * (1 - F.cosine_similarity(y, base[chosen])).mean()
+        chosen = rng.choice(usable, BATCH, p=weight)
+        x = F.dropout(regions.features[chosen], DROPOUT)
+        loss = lesson(branch.named(x, base[chosen]), base[chosen], torch.from_numpy(labels[chosen]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return net.eval()
+    return branch.eval()
+
+
+def tune(album: Album, space: TextSpace, data: Path, withheld: set[str], steps: int) -> ImageBranch:
+    """The residual and the backbone, on crops that the album's device makes; the mean of the last weights."""
+    torch.manual_seed(0)
+    device = album.device
+    every = training_names(data)[0]
+    taught = [name for name in every if name not in withheld]
+    place = torch.tensor([taught.index(name) if name in taught else -1 for name in every], device=device)
+    regions = Regions(album, np.random.default_rng(0))
+    branch, teacher = fresh(space).to(device), fresh(space).to(device)
+    branch, teacher = (m.to(memory_format=torch.channels_last) for m in (branch, teacher))  # type: ignore[call-overload]
+    lesson = Lesson(taught, withheld, space, data, device)
+    for parameter in branch.backbone.parameters():
+        parameter.requires_grad_()
+    tail = [*branch.widen.parameters(), *branch.shrink.parameters()]
+    optimiser = torch.optim.AdamW(
+        [{"params": tail, "part": 1.0}, {"params": list(branch.backbone.parameters()), "part": TUNED_PART}],
+        lr=RATE,
+        weight_decay=TUNED_DECAY,
+        fused=True,
+    )
+    average = [p.detach().clone() for p in branch.parameters()]
+    begun = time.time()
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = group["part"] * RATE * min(1.0, (step + 1) / WARM_UP, 1.5 * (1 - step / steps))
+        crops, target = regions.batch(LIVE_BATCH)
+        target = place[target]
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
+            pooled = branch.pooled(crops)
+            with torch.no_grad():
+                told = teacher.classes(teacher.pooled(crops))
+        pooled, told = pooled.float(), told.float()
+        said = branch.classes(pooled)
+        found = branch.named(F.dropout(pooled, DROPOUT), branch.verdict(said))
+        kept = F.kl_div(said.log_softmax(-1), told.softmax(-1), reduction="batchmean")
+        loss = lesson(found, branch.verdict(told), target) + KNOWLEDGE * kept
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(branch.parameters(), 1.0)
+        optimiser.step()
+        keep = min(EMA, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(average, list(branch.parameters()), 1 - keep)
+        if step % 100 == 99:
+            right = (found @ lesson.table[: lesson.count].T).argmax(1) == target
+            said_so = f"loss {loss.item():.3f} kept {kept.item():.3f} right {right.float().mean().item():.3f}"
+            print(f"step {step + 1} {time.time() - begun:.0f} s", said_so, flush=True)
+    with torch.no_grad():
+        for parameter, mean in zip(branch.parameters(), average, strict=True):
+            parameter.copy_(mean)
+    return branch.eval().cpu()
 
 
 @torch.no_grad()
-def embeddings(regions: Regions, backbone: Backbone, space: TextSpace, net: nn.Module | None) -> Tensor:
-    y = verdicts(regions.features, backbone, space)
-    if net is not None:
-        y = y + RESIDUAL * net(regions.features)
-    return F.normalize(y, dim=-1)
+def embeddings(regions: Collected, branch: ImageBranch, residual: bool = True) -> Tensor:
+    """Of features of a frozen backbone; without the residual ImageNet's verdict alone."""
+    verdict = branch.verdict(branch.classes(regions.features))
+    return branch.named(regions.features, verdict) if residual else F.normalize(verdict, dim=-1)
 
 
 def top1(found: Tensor, truth: np.ndarray, names: list[str], space: TextSpace) -> float:
@@ -187,34 +244,74 @@ def top1(found: Tensor, truth: np.ndarray, names: list[str], space: TextSpace) -
     return float(np.mean([names[p] == t for p, t in zip(picked, truth, strict=True)]))
 
 
+def withheld_names(data: Path) -> set[str]:
+    """Thirty of Caltech's names."""
+    return set(sorted(set(dataset_names(data)["caltech101"]))[::3][:30])
+
+
+def judged(found: Tensor, kind: np.ndarray, name: np.ndarray, data: Path, space: TextSpace) -> dict[str, float]:
+    """Top-1 of the embeddings of what is held out; on Caltech also of the names taught and withheld."""
+    named, withheld = dataset_names(data), list(withheld_names(data))
+    caltech = kind == "caltech101"
+    chosen = {
+        "all": caltech,
+        "taught": caltech & ~np.isin(name, withheld),
+        "withheld": caltech & np.isin(name, withheld),
+        **{k: kind == k for k in ("voc", "ccp", "coco", "grocery")},
+    }
+    row = {}
+    for part, here in chosen.items():
+        names = sorted(set(named.get(part, named["caltech101"])) - {"background"})
+        row[part] = round(top1(found[torch.from_numpy(here)], name[here], names, space), 3)
+    return row
+
+
 def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
     """Collects, trains on all names, and reports the held-out photos, with and without names kept from training."""
     if not (cache / "regions.npz").exists():
         collect(data, cache)
-    regions, backbone, space = Regions(cache), lite0(), text_space(data, cache)
-    net = train(regions, backbone, space, data, set(withhold))
-    torch.save(net.state_dict(), cache / f"{name}.image.pt")
+    regions, space = Collected(cache), text_space(data, cache)
+    branch = train(regions, space, data, set(withhold))
+    torch.save(branch.state_dict(), cache / f"{name}.image.pt")
     if withhold:
         return
-    named = dataset_names(data)
-    caltech = sorted(set(named["caltech101"]))
-    withheld = set(caltech[::3][:30])
-    partial = train(regions, backbone, space, data, withheld)
+    partial = train(regions, space, data, withheld_names(data))
     rows = {}
-    here = (regions.kind == "caltech101") & regions.held
-    for label, model in (("verdict alone", None), ("shipped", net), ("30 names withheld", partial)):
-        found = embeddings(regions, backbone, space, model)
-        row = {}
-        for part, chosen in (
-            ("all", here),
-            ("taught", here & ~np.isin(regions.name, list(withheld))),
-            ("withheld", here & np.isin(regions.name, list(withheld))),
-        ):
-            row[part] = round(top1(found[chosen], regions.name[chosen], caltech, space), 3)
-        for kind in ("voc", "ccp", "coco", "grocery"):
-            chosen = (regions.kind == kind) & regions.held
-            names = sorted(set(named[kind]) - {"background"})
-            row[kind] = round(top1(found[chosen], regions.name[chosen], names, space), 3)
-        rows[label] = row
-        print(label, row, flush=True)
+    for label, model in (("verdict alone", None), ("shipped", branch), ("30 names withheld", partial)):
+        found = embeddings(regions, model or branch, residual=model is not None)[torch.from_numpy(regions.held)]
+        rows[label] = judged(found, regions.kind[regions.held], regions.name[regions.held], data, space)
+        print(label, rows[label], flush=True)
     (cache / "image.json").write_text(json.dumps(rows, indent=1))
+
+
+def run_live(data: Path, cache: Path, name: str, withhold: frozenset[str], device: str, steps: int) -> None:
+    """Trains the backbone too, on crops that `device` makes; `judge` reports it."""
+    space = text_space(data, cache)
+    names = training_names(data)[0]
+    album = Album(data, torch.device(device), {names.index(n) for n in withhold if n in names})
+    torch.save(tune(album, space, data, set(withhold), steps).state_dict(), cache / f"{name}.image.pt")
+
+
+@torch.no_grad()
+def judge(data: Path, cache: Path, name: str) -> None:
+    """Reports an image branch on what is held out, from the pixels."""
+    from .backbone import normalised
+
+    space = text_space(data, cache)
+    branch = fresh(space).eval()
+    branch.load_state_dict(torch.load(cache / f"{name}.image.pt", weights_only=True))
+    rng = np.random.default_rng(0)
+    found, rows, waiting = [], [], []
+    for pixels, kind, word, held in named_crops(data):
+        if held:
+            waiting.append(next(views(pixels, False, rng)))
+            rows.append((kind, word))
+        if len(waiting) == 64:
+            found.append(branch(normalised(torch.from_numpy(np.stack(waiting)))))
+            waiting.clear()
+    if waiting:
+        found.append(branch(normalised(torch.from_numpy(np.stack(waiting)))))
+    kinds, words = (np.array(column) for column in zip(*rows, strict=True))
+    row = judged(torch.cat(found), kinds, words, data, space)
+    print(name, row, flush=True)
+    (cache / f"{name}.image.json").write_text(json.dumps(row, indent=1))

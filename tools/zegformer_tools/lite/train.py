@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import cached, live, losses, warm
+from .album import Album
 from .backbone import Backbone, lite0
+from .branch import ImageBranch
 from .cache import COMPOSITES, CROPS, PARTS
 from .data import training_names
 from .losses import Truth
@@ -220,8 +222,8 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         torch.manual_seed(options.seed + step)
     taught = Taught(space, names, options.withhold, device)
     rng = np.random.default_rng([options.seed, step])
-    source: FromCache | live.Album
-    source = live.Album(data, device, rng, withheld) if options.live else FromCache(cache, rng, withheld)
+    crops = live.Crops(data, Album(data, device, withheld), rng) if options.live else None
+    source = crops or FromCache(cache, rng, withheld)
     added = balance(options.balance, source.frequency, len(names)).to(device)
     lesson = losses.Losses(taught.table, taught.others, losses.exclusive(data).to(device), added)
 
@@ -241,7 +243,9 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     if step == 0:
         if options.start:
             warm.load(model, options.start)
-            torch.save(warm.residual(options.start).state_dict(), cache / f"{name}.image.pt")
+            branch = ImageBranch(lite0(), model.namer.words.cpu())
+            warm.load_image(branch, options.start)
+            torch.save(branch.state_dict(), cache / f"{name}.image.pt")
         else:
             namer_ridge(model.namer, model.backbone, lambda: draw()[::2], taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
-from .image import RESIDUAL, residual_net
+from .backbone import Backbone
+from .branch import RESIDUAL, ImageBranch
 from .model import DIM, HEADS, LAYERS, Segmenter
 
 
@@ -33,16 +34,23 @@ def stored(bundle: Path, part: str) -> dict[str, np.ndarray]:
     return found
 
 
+def _load_backbone(backbone: Backbone, kept: dict[str, np.ndarray]) -> None:
+    for convolution in backbone.convolutions():
+        for kind, parameter in convolution.named_parameters():
+            parameter.copy_(torch.from_numpy(kept[f"{convolution.name}.{kind}"]).reshape(parameter.shape))
+
+
 @torch.no_grad()
-def residual(bundle: Path) -> nn.Sequential:
-    """What the bundle's image branch learned: the inverse of `graphs.image_graph`."""
+def load_image(branch: ImageBranch, bundle: Path) -> None:
+    """Sets every parameter of `branch` to what the bundle holds: the inverse of `graphs.image_graph`."""
     kept = stored(bundle, "image")
-    net = residual_net()
-    for layer, name, scale in ((net[0], "residual.widen", 1.0), (net[2], "residual.shrink", RESIDUAL)):
-        assert isinstance(layer, nn.Linear)
+    _load_backbone(branch.backbone, kept)
+    for layer, name, scale in (
+        (branch.widen, "residual.widen", 1.0),
+        (branch.shrink, "residual.shrink", RESIDUAL),
+    ):
         layer.weight.copy_(torch.from_numpy(kept[f"{name}.weight"].T / scale))
         layer.bias.copy_(torch.from_numpy(kept[f"{name}.bias"] / scale))
-    return net
 
 
 @torch.no_grad()
@@ -59,9 +67,7 @@ def load(model: Segmenter, bundle: Path) -> None:
         put(f"{parameter}.weight", kept[f"{name}.weight"].T / scale)
         put(f"{parameter}.bias", kept[f"{name}.bias"] / scale)
 
-    for convolution in model.backbone.convolutions():
-        for kind, parameter in convolution.named_parameters():
-            parameter.copy_(torch.from_numpy(kept[f"{convolution.name}.{kind}"]).reshape(parameter.shape))
+    _load_backbone(model.backbone, kept)
     left = {name: parameter for name, parameter in left.items() if not name.startswith("backbone.")}
     for name in [n for n in left if n.startswith("pixels.")]:
         put(name, kept[name])

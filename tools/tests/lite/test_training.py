@@ -104,7 +104,7 @@ def test_crops_are_padded_to_the_one_with_most_segments():
 
 
 def test_the_rate_rises_stays_and_falls():
-    rates = [rate_at(step, 1000) for step in (0, WARM_UP, 390, 700, 999)]
+    rates = [rate_at(step, step / 1000) for step in (0, WARM_UP, 390, 700, 999)]
     assert rates[0] < rates[1] == rates[2] == 1 > rates[3] > rates[4] > 0
 
 

@@ -35,6 +35,7 @@ def main() -> None:
             command.add_argument("--seed", type=int, default=0, help="another one makes other crops, another training")
         if name == "train":
             command.add_argument("--steps", type=int, default=7000)
+            command.add_argument("--minutes", type=float, default=float("inf"), help="at most; the rate falls in time")
             command.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
             command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
             command.add_argument("--balance", type=float, default=0.0, help="part of logit adjustment, for rare names")
@@ -61,6 +62,7 @@ def main() -> None:
         run = foil.run if options.foil else train.run
         told = train.Options(
             steps=options.steps,
+            minutes=options.minutes,
             seed=options.seed,
             rate=options.rate,
             start=options.start,

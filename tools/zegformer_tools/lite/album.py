@@ -30,39 +30,36 @@ class Read:
     kind: str
     pixels: np.ndarray
     labels: list[np.ndarray]
+    names: set[int]
     whole: int
-
-    def names(self, count: int) -> set[int]:
-        found = {name for labels in self.labels for name in values(labels) if name < count}
-        return found | ({self.whole} if self.whole >= 0 else set())
-
-
-def values(labels: np.ndarray) -> list[int]:
-    """The values of a label map, in order, without -1."""
-    return np.flatnonzero(np.bincount(labels[labels >= 0])).tolist()
+    regions: list[tuple[int, tuple[int, int, int, int], int]]
+    """Label, box (left, top, right, bottom) and size in pixels of every region with a name."""
 
 
 def read_all(data: Path, ids: dict[tuple[str, int], int], count: int) -> Iterator[Read]:
     """Every photo that is not held out. `ids`: (set, label) -> name, of `count` names."""
+    tables = {kind: np.full(256, -1, np.int16) for kind, _ in ids}
+    for (kind, label), name in ids.items():
+        tables[kind][label] = name
 
     def masked(kind: str, image: Path, files: list[Path]) -> Read:
         pixels = np.asarray(Image.open(image).convert("RGB"))
-        maps = []
-        for file in files:
-            labels = np.asarray(Image.open(file)).astype(np.int64)
-            if kind == "bsds":
-                found = count + labels % REGIONS
-            else:
-                table = np.full(int(labels.max()) + 1, -1)
-                for (owner, label), name in ids.items():
-                    if owner == kind and label < len(table):
-                        table[label] = name
-                found = table[labels]
-            maps.append(found.astype(np.int16))
-        return Read(kind, pixels, maps, -1)
+        raw = [np.asarray(Image.open(file)) for file in files]
+        if kind == "bsds":
+            return Read(
+                kind, pixels, [(count + r.astype(np.int32) % REGIONS).astype(np.int16) for r in raw], set(), -1, []
+            )
+        labels = tables[kind][raw[0]]
+        names = np.flatnonzero(np.bincount(labels[labels >= 0])).tolist()
+        regions = [_region(labels == name, name) for name in names]
+        if kind == "ccp" and names:
+            regions.append(_region(labels >= 0, LABELLED))
+        return Read(kind, pixels, [labels], set(names), -1, regions)
 
     def labelled(kind: str, image: Path, name: int) -> Read:
-        return Read(kind, np.asarray(Image.open(image).convert("RGB")), [], name)
+        pixels = np.asarray(Image.open(image).convert("RGB"))
+        height, width = pixels.shape[:2]
+        return Read(kind, pixels, [], {name}, name, [(EVERYTHING, (0, 0, width, height), height * width)])
 
     with ThreadPoolExecutor() as pool:
         jobs = []
@@ -76,6 +73,11 @@ def read_all(data: Path, ids: dict[tuple[str, int], int], count: int) -> Iterato
                     jobs.append(pool.submit(labelled, kind, path, ids[kind, folder]))
         for job in jobs:
             yield job.result()
+
+
+def _region(mask: np.ndarray, value: int) -> tuple[int, tuple[int, int, int, int], int]:
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return value, (int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1), int(np.count_nonzero(mask))
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,9 @@ class Album:
     def __init__(self, data: Path, device: torch.device, withheld: set[int]) -> None:
         names, ids = training_names(data)
         self.count, self.person, self.device = len(names), names.index("person"), device
-        read = [photo for photo in read_all(data, ids, self.count) if not withheld & photo.names(self.count)]
+        read = [photo for photo in read_all(data, ids, self.count) if not withheld & photo.names]
         self.sets = np.array([photo.kind for photo in read])
-        self.present = [sorted(photo.names(self.count)) for photo in read]
+        self.present = [sorted(photo.names) for photo in read]
         self.sides = np.array([photo.pixels.shape[:2] for photo in read])
         self.whole = torch.tensor([photo.whole for photo in read], device=device)
         self.pixels = torch.from_numpy(np.concatenate([p.pixels.reshape(-1, 3) for p in read])).to(device)
@@ -143,22 +145,10 @@ class Album:
 
     def _places(self, index: int, photo: Read) -> Iterator[Place]:
         height, width = photo.pixels.shape[:2]
-        start = int(self.starts[index])
-        if photo.whole >= 0:
-            whole = (0, 0, width, height)
-            yield Place(photo.kind, photo.whole, start, 0, height, width, whole, EVERYTHING, height * width)
-        if photo.kind == "bsds" or not photo.labels:
-            return
-        labels = photo.labels[0]
-        for value in [*values(labels), *([LABELLED] if photo.kind == "ccp" else [])]:
-            mask = labels >= 0 if value == LABELLED else labels == value
-            ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            if not len(ys):
-                continue
-            box = (int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1)
-            name = self.person if value == LABELLED else value
-            map_start = int(self.map_starts[self.first_map[index]])
-            yield Place(photo.kind, name, start, map_start, height, width, box, value, int(mask.sum()))
+        for value, box, pixels in photo.regions:
+            labels = int(self.map_starts[self.first_map[index]]) if photo.labels else 0
+            name = {EVERYTHING: photo.whole, LABELLED: self.person}.get(value, value)
+            yield Place(photo.kind, name, int(self.starts[index]), labels, height, width, box, value, pixels)
 
     def inside(self, places: Places, x: Tensor, y: Tensor) -> Tensor:
         """[B, h, w]: whether these spots of a photo each are in the region."""

@@ -93,7 +93,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     begun = time.time()
     for step in range(options.steps):
         for group in optimiser.param_groups:
-            group["lr"] = options.rate * rate_at(step, options.steps)
+            group["lr"] = options.rate * rate_at(step, step / options.steps)
         features, truth = crops.batch(BATCHES[SHORT])
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             found = model(features)

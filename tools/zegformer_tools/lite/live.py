@@ -15,8 +15,8 @@ from .composite import LEAST_SHARE, MOST_SHARE, SIDES, things
 from .data import CELL, LEAST_CELLS, training_names
 from .losses import NO_NAME, NOTHING, Truth
 
-SHAPES = ((256, 320), (288, 384), (320, 416), (320, 480), (384, 480))
-"""Shorter and longer side of a batch's crops; they take turns at random."""
+SHAPES = ((256, 320), (320, 448), (384, 480))
+"""Shorter and longer side of a batch's crops; they take turns at random. A new shape costs seconds at first."""
 WHOLE_PHOTOS = 0.25
 """Of the crops that hold the whole photo, grey to the right of it or below, as the page pads it."""
 LARGEST = 0.25

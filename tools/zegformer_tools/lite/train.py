@@ -87,6 +87,8 @@ class Options:
     """What a run is told; the rest of its settings are this package's constants, listed by `settings`."""
 
     steps: int
+    minutes: float = float("inf")
+    """It ends after so many at the latest, and the rate falls in time for it: for a machine that is lent."""
     seed: int = 0
     rate: float = 1e-3
     start: Path | None = None
@@ -104,7 +106,7 @@ class Options:
     """Of the rate, for the backbone, on live crops; 0 leaves it frozen."""
 
 
-def settings(options: Options) -> dict[str, Any]:
+def settings(options: Options, steps: int) -> dict[str, Any]:
     """All that a run depends on, to be kept beside its weights."""
     constants = {
         "decoder_part": DECODER_PART,
@@ -144,7 +146,7 @@ def settings(options: Options) -> dict[str, Any]:
         "pasted": live.PASTED,
     }
     own = {
-        "steps": options.steps,
+        "steps": steps,
         "seed": options.seed,
         "rate": options.rate,
         "balance": options.balance,
@@ -154,10 +156,9 @@ def settings(options: Options) -> dict[str, Any]:
     return {**own, **constants, **(from_pixels if options.live else from_cache)}
 
 
-def rate_at(step: int, steps: int) -> float:
-    """The part of the highest rate: up in a straight line, flat, down in a straight line."""
-    left = (steps - step) / (steps * (1 - FLAT))
-    return min(1.0, (step + 1) / WARM_UP, max(left, 0.01))
+def rate_at(step: int, done: float) -> float:
+    """The part of the highest rate, when `done` of the training is: up in a straight line, flat, down in one."""
+    return min(1.0, (step + 1) / WARM_UP, max((1 - done) / (1 - FLAT), 0.01))
 
 
 def has_bf16() -> bool:
@@ -203,6 +204,7 @@ class FromCache:
 def run(data: Path, cache: Path, name: str, options: Options) -> None:
     """Trains for so many steps in all, from the checkpoint if there is one; keeps the averaged weights."""
     device = torch.device(options.device)
+    torch.set_float32_matmul_precision("high")
     torch.manual_seed(options.seed)
     space = text_space(data, cache)
     names = training_names(data)[0]
@@ -252,9 +254,10 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     learned = [key for key, value in model.named_parameters() if value.requires_grad]
     begun = saved = time.time()
     recent: list[dict[str, Tensor]] = []
-    while step < options.steps:
+    done = step / options.steps
+    while done < 1:
         for group in optimiser.param_groups:
-            group["lr"] = group["part"] * options.rate * rate_at(step, options.steps)
+            group["lr"] = group["part"] * options.rate * rate_at(step, done)
         with autocast():
             features, frozen, truth = draw()
             found = model(features, frozen)
@@ -265,6 +268,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimiser.step()
         step += 1
+        done = max(step / options.steps, (time.time() - begun) / 60 / options.minutes)
         keep = min(EMA, (1 + step) / (10 + step))
         with torch.no_grad():
             state = dict(model.named_parameters())
@@ -275,10 +279,10 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
             means = {k: round(torch.stack([r[k] for r in recent]).float().mean().item(), 3) for k in recent[0]}
             print(f"step {step} {time.time() - begun:.0f} s", means, flush=True)
             recent = []
-        if time.time() - saved > SAVE_SECONDS or step == options.steps:
+        if time.time() - saved > SAVE_SECONDS or done >= 1:
             saved = time.time()
             kept = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
-            torch.save({**kept, "step": step, "settings": settings(options)}, file.with_suffix(".tmp"))
+            torch.save({**kept, "step": step, "settings": settings(options, step)}, file.with_suffix(".tmp"))
             file.with_suffix(".tmp").rename(file)
 
 

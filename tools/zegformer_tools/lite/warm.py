@@ -91,7 +91,7 @@ def load(model: Segmenter, bundle: Path) -> None:
     linear("name", "name")
     linear("namer.learned", "namer.learned")
     # The graph holds the names' vectors times the trust in them.
-    words, trusted = model.namer.words.numpy().ravel(), kept["verdict.words.weight"].ravel()
+    words, trusted = model.namer.words.cpu().numpy().ravel(), kept["verdict.words.weight"].ravel()
     put("namer.trust", np.array(trusted @ words / (words @ words)))
     if left:
         raise ValueError(f"{bundle} has no weights for {', '.join(left)}")

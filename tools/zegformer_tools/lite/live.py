@@ -51,7 +51,7 @@ class Crops:
         able = things(data, training_names(data)[1])
         donors = [place for place in album.places if pasteable(place, able)]
         self.donors = Places.of(donors, self.device)
-        names = np.array([place.name for place in donors])
+        names = np.array([place.name for place in donors], np.int64)
         weights = 1 / np.sqrt(np.bincount(names)[names])
         self.donor_weights = weights / weights.sum()
 

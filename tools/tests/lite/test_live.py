@@ -1,0 +1,117 @@
+"""Crops made on the device, from a made-up data folder."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zegformer_tools.lite import album, live
+from zegformer_tools.lite.data import CELL, is_held_out, training_names
+from zegformer_tools.lite.losses import NO_NAME, NOTHING
+from zegformer_tools.lite.regions import Regions
+
+CPU = torch.device("cpu")
+
+
+def stems(kind: str, count: int) -> list[str]:
+    """Names of photos that are trained on."""
+    return [s for s in (f"{kind}{i}" for i in range(50)) if not is_held_out(s)][:count]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two photos a set: red on the left, labelled 1, and blue on the right, labelled 2."""
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:, :40, 0], pixels[:, 40:, 2] = 200, 200
+    labels = np.ones((64, 96), np.uint8)
+    labels[:, 40:] = 2
+    named = {
+        "voc": ["background", "dog", "cat"],
+        "coco": ["sky", "dog", "table"],
+        "ccp": ["background", "hat", "coat"],
+    }
+    for kind, folder in (("voc", "masks"), ("coco", "semantic"), ("ccp", "masks"), ("bsds", "segments")):
+        (tmp_path / kind / "images").mkdir(parents=True)
+        (tmp_path / kind / folder).mkdir()
+        if kind in named:
+            (tmp_path / kind / "classes.json").write_text(json.dumps(named[kind]))
+        for stem in stems(kind, 2):
+            Image.fromarray(pixels).save(tmp_path / kind / "images" / f"{stem}.png")
+            name = f"{stem}_1" if kind == "bsds" else stem
+            Image.fromarray(labels).save(tmp_path / kind / folder / f"{name}.png")
+    things = [{"id": i, "isthing": i == 1} for i in range(3)]
+    (tmp_path / "coco" / "class_info.json").write_text(json.dumps(things))
+    for kind, name in (("caltech101", "ibis"), ("grocery", "person")):
+        (tmp_path / kind / name).mkdir(parents=True)
+        (tmp_path / kind / "classes.json").write_text(json.dumps({name: name}))
+        for stem in stems(kind, 2):
+            Image.fromarray(pixels).save(tmp_path / kind / name / f"{stem}.png")
+    return tmp_path
+
+
+def shown(pixels: torch.Tensor) -> torch.Tensor:
+    """What is red, or blue, of normalised pixels at the centres of the label map's cells: 0, 1, and 2 for neither."""
+    bytes_ = (pixels * 128 + 127)[:, :, CELL // 2 :: CELL, CELL // 2 :: CELL]
+    red, blue = bytes_[:, 0] > 2 * bytes_[:, 2] + 20, bytes_[:, 2] > 2 * bytes_[:, 0] + 20
+    return torch.where(red, 0, torch.where(blue, 1, 2))
+
+
+def test_masks_lie_on_what_they_are_masks_of(data, monkeypatch):
+    monkeypatch.setattr(live, "PASTED", 0.0)
+    monkeypatch.setattr(album, "GREY", 0.0)
+    torch.manual_seed(0)
+    names, ids = training_names(data)
+    crops = live.Crops(data, album.Album(data, CPU, set()), np.random.default_rng(0))
+    kinds = set()
+    for _ in range(6):
+        pixels, truth = crops.batch(16)
+        colour = shown(pixels)
+        for b in range(16):
+            for mask, name in zip(truth.masks[b], truth.names[b].tolist(), strict=True):
+                if name == NOTHING:
+                    continue
+                inside = colour[b][mask]
+                inside = inside[inside < 2]
+                kinds.add(name)
+                if name in (NO_NAME, names.index("person")):
+                    continue
+                right = 0 if name in {ids[k, 1] for k in ("voc", "coco", "ccp")} else 1
+                assert (inside == right).float().mean() > 0.95
+            if truth.whole[b] >= 0:
+                assert (truth.names[b] == NOTHING).all() and not truth.labelled[b].any()
+    wanted = {"dog", "cat", "table", "hat", "coat", "person"}
+    assert kinds == {NO_NAME, *(names.index(name) for name in wanted)}
+
+
+def test_a_pasted_object_has_its_mask(data):
+    torch.manual_seed(0)
+    dog = training_names(data)[0].index("dog")
+    whole = album.Album(data, CPU, set())
+    crops = live.Crops(data, whole, np.random.default_rng(0))
+    crops.donors = album.Places.of([p for p in whole.places if p.name == dog and p.set == "voc"], CPU)
+    crops.donor_weights = np.full(len(crops.donors.name), 1 / len(crops.donors.name))
+    grey, nothing = torch.full((8, 3, 64, 96), 127.0), torch.full((8, 16, 24), -1)
+    pixels, labels, alpha = crops._paste(grey, nothing)
+    red = shown((pixels - 127) / 128) == 0
+    assert (red == (labels == dog)).float().mean() > 0.98
+    assert (labels == dog).flatten(1).any(1).all() and (labels == -1).flatten(1).any(1).all()
+    assert torch.equal(pixels[(alpha == 0)[:, None].expand(-1, 3, -1, -1)].unique(), torch.tensor([127.0]))
+
+
+def test_photos_with_a_withheld_name_are_left_out(data):
+    names = training_names(data)[0]
+    kept = album.Album(data, CPU, {names.index("dog"), names.index("ibis")})
+    assert set(kept.sets) == {"ccp", "bsds", "grocery"}
+
+
+def test_regions_are_cropped_and_masked(data):
+    torch.manual_seed(0)
+    names = training_names(data)[0]
+    regions = Regions(album.Album(data, CPU, set()), np.random.default_rng(0))
+    pixels, name = regions.batch(32)
+    colour = shown(pixels).flatten(1)
+    for word, other in (("cat", 0), ("hat", 1)):
+        here = colour[name == names.index(word)]
+        assert len(here) and (here == other).float().mean() < 0.15

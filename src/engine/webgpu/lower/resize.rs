@@ -3,7 +3,7 @@
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int, ints, string};
-use super::super::plan::{Planner, Value};
+use super::super::plan::{Constant, Planner, Value};
 use super::super::template::literal;
 use super::sample::sample;
 use super::{Inputs, axis};
@@ -29,14 +29,14 @@ pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
     }
     let (down, across) = (changes[rank - 2], changes[rank - 1]);
     let mode = string(node, "coordinate_transformation_mode", "half_pixel");
-    let (y, x_place) = (place(&mode, "oy", down)?, place(&mode, "ox", across)?);
+    // The places are found here, not by the shader: a card may round otherwise, and a place half way between two elements
+    // then falls to the other one.
+    let mut places = places(&mode, down)?;
+    places.extend(self::places(&mode, across)?);
     let antialias = int(node, "antialias", 0) != 0;
     let mut code = match string(node, "mode", "nearest").as_str() {
-        "nearest" => format!("value = at(plane, {}, {});", nearest(node, &y)?, nearest(node, &x_place)?),
-        "linear" if !antialias => format!(
-            "let y = {y};
-	let x = {x_place};
-	let fy = floor(y);
+        "nearest" => format!("value = at(plane, {}, {});", nearest(node, "y")?, nearest(node, "x")?),
+        "linear" if !antialias => "let fy = floor(y);
 	let fx = floor(x);
 	let ty = y - fy;
 	let tx = x - fx;
@@ -45,17 +45,18 @@ pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
 	let top = mix(at(plane, iy, ix), at(plane, iy, ix + 1), tx);
 	let bottom = mix(at(plane, iy + 1, ix), at(plane, iy + 1, ix + 1), tx);
 	value = mix(top, bottom, ty);"
-        ),
-        "linear" | "cubic" => filtered(node, &y, &x_place, down, across),
+            .to_string(),
+        "linear" | "cubic" => filtered(node, down, across),
         other => return Err(format!("mode \"{other}\"")),
     };
     if mode == "tf_crop_and_resize" {
         let beyond = |place: &str, change: Change| format!("{place} < 0.0 || {place} > {}.0", change.from - 1);
         let filler = literal(float(node, "extrapolation_value", 0.0));
-        let outside = format!("{} || {}", beyond(&format!("({y})"), down), beyond(&format!("({x_place})"), across));
+        let outside = format!("{} || {}", beyond("y", down), beyond("x", across));
         code.push_str(&format!("\n\tif ({outside}) {{ value = {filler}; }}"));
     }
-    sample(planner, node, x, &shape, ((down.from, across.from), (down.to, across.to)), &code)
+    let table = Value { shape: vec![places.len()], buffer: None, constant: Some(Constant::Floats(places)) };
+    sample(planner, node, (x, Some(&table)), &shape, ((down.from, across.from), (down.to, across.to)), &code)
 }
 
 /// What `axes`, `scales`, `sizes` and `roi` make of each axis.
@@ -107,37 +108,34 @@ fn changes(node: &NodeProto, inputs: &Inputs, shape: &[usize]) -> Result<Vec<Cha
     Ok(changes)
 }
 
-/// Where the output's coordinate `o` (a WGSL variable) lies in the input.
-fn place(mode: &str, o: &str, change: Change) -> Result<String, String> {
+/// Where each element of the output lies along one axis of the input. Found in f64, so that a place that is whole, or half way
+/// between two elements, is so in f32.
+fn places(mode: &str, change: Change) -> Result<Vec<f32>, String> {
     let Change { from, to, scale, part } = change;
-    let step = literal(1.0 / scale);
-    let last = from as f32 - 1.0;
-    Ok(match mode {
-        "asymmetric" => format!("f32({o}) * {step}"),
-        "half_pixel" => format!("(f32({o}) + 0.5) * {step} - 0.5"),
+    let (scale, part) = (f64::from(scale), (f64::from(part.0), f64::from(part.1)));
+    let last = from as f64 - 1.0;
+    let (start, step, middle) = match mode {
+        "asymmetric" => (0.0, 1.0 / scale, 0.0),
+        "half_pixel" => (-0.5, 1.0 / scale, 0.5),
         "half_pixel_symmetric" => {
             // The image stays centred where its size was rounded.
-            let exact = scale * from as f32;
-            let shift = from as f32 / 2.0 * (1.0 - to as f32 / exact);
-            format!("{} + (f32({o}) + 0.5) * {step} - 0.5", literal(shift))
+            let exact = scale * from as f64;
+            (from as f64 / 2.0 * (1.0 - to as f64 / exact) - 0.5, 1.0 / scale, 0.5)
         }
-        "pytorch_half_pixel" if to > 1 => format!("(f32({o}) + 0.5) * {step} - 0.5"),
-        "align_corners" if to > 1 => format!("f32({o}) * {}", literal(last / (scale * from as f32 - 1.0))),
-        "pytorch_half_pixel" | "align_corners" => "0.0".to_string(),
-        "tf_crop_and_resize" if to > 1 => {
-            let step = (part.1 - part.0) * last / (to as f32 - 1.0);
-            format!("{} + f32({o}) * {}", literal(part.0 * last), literal(step))
-        }
-        "tf_crop_and_resize" => literal(0.5 * (part.0 + part.1) * last),
+        "pytorch_half_pixel" if to > 1 => (-0.5, 1.0 / scale, 0.5),
+        "align_corners" if to > 1 => (0.0, last / (scale * from as f64 - 1.0), 0.0),
+        "pytorch_half_pixel" | "align_corners" => (0.0, 0.0, 0.0),
+        "tf_crop_and_resize" if to > 1 => (part.0 * last, (part.1 - part.0) * last / (to as f64 - 1.0), 0.0),
+        "tf_crop_and_resize" => (0.5 * (part.0 + part.1) * last, 0.0, 0.0),
         other => return Err(format!("coordinates \"{other}\"")),
-    })
+    };
+    Ok((0..to).map(|at| (start + (at as f64 + middle) * step) as f32).collect())
 }
 
 fn nearest(node: &NodeProto, place: &str) -> Result<String, String> {
-    // Half a millionth steadies places that are whole but for rounding.
     Ok(match string(node, "nearest_mode", "round_prefer_floor").as_str() {
-        "floor" => format!("i32(floor({place} + 5e-7))"),
-        "ceil" => format!("i32(ceil({place} - 5e-7))"),
+        "floor" => format!("i32(floor({place}))"),
+        "ceil" => format!("i32(ceil({place}))"),
         "round_prefer_floor" => format!("i32(ceil({place} - 0.5))"),
         "round_prefer_ceil" => format!("i32(floor({place} + 0.5))"),
         other => return Err(format!("nearest_mode \"{other}\"")),
@@ -146,7 +144,7 @@ fn nearest(node: &NodeProto, place: &str) -> Result<String, String> {
 
 /// The mean of the neighbours, weighted by their distance: by the cubic convolution of Keys (1981) with its constant a, or by a
 /// triangle. With `antialias` it reaches as far as an output pixel is wide.
-fn filtered(node: &NodeProto, y: &str, x: &str, down: Change, across: Change) -> String {
+fn filtered(node: &NodeProto, down: Change, across: Change) -> String {
     let cubic = string(node, "mode", "nearest") == "cubic";
     let a = literal(float(node, "cubic_coeff_a", -0.75));
     let (reach, weight) = if cubic {
@@ -156,7 +154,7 @@ fn filtered(node: &NodeProto, y: &str, x: &str, down: Change, across: Change) ->
     } else {
         (1.0, "max(0.0, 1.0 - d)".to_string())
     };
-    let around = |p: &str, place: &str, change: Change| {
+    let around = |p: &str, change: Change| {
         let shrink = if int(node, "antialias", 0) != 0 { change.scale.min(1.0) } else { 1.0 };
         let reach = literal(reach / shrink);
         let outside = if int(node, "exclude_outside", 0) != 0 {
@@ -165,8 +163,7 @@ fn filtered(node: &NodeProto, y: &str, x: &str, down: Change, across: Change) ->
             String::new()
         };
         format!(
-            "let {p} = {place};
-	for (var j{p} = i32(ceil({p} - {reach})); j{p} <= i32(floor({p} + {reach})); j{p} += 1) {{
+            "for (var j{p} = i32(ceil({p} - {reach})); j{p} <= i32(floor({p} + {reach})); j{p} += 1) {{
 	{outside}
 	var w{p} = 0.0;
 	{{ let d = abs(f32(j{p}) - {p}) * {}; w{p} = {weight}; }}
@@ -181,7 +178,7 @@ fn filtered(node: &NodeProto, y: &str, x: &str, down: Change, across: Change) ->
 	}}
 	}}
 	value /= all;",
-        around("y", y, down),
-        around("x", x, across)
+        around("y", down),
+        around("x", across)
     )
 }

@@ -4,16 +4,17 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::int;
-use super::super::plan::{Planner, Value};
+use super::super::plan::{Planner, Value, View};
 use super::super::template::{render, spread};
 use super::conv::Window;
 use super::{Inputs, Kernel, ready};
 
-/// A kernel that finds each element of planes of the size `output` by `code`, out of planes of the size `input`.
+/// A kernel that finds each element of planes of the size `output` by `code`, out of planes of the size `input`. With a table
+/// of where each row of the output lies in the input, and each column, these are `y` and `x`.
 pub fn sample(
     planner: &mut Planner,
     node: &NodeProto,
-    x: &Value,
+    (x, places): (&Value, Option<&Value>),
     shape: &[usize],
     (input, output): ((usize, usize), (usize, usize)),
     code: &str,
@@ -27,10 +28,12 @@ pub fn sample(
     context.insert("iw", &input.1);
     context.insert("oh", &output.0);
     context.insert("ow", &output.1);
+    context.insert("places", &places.is_some());
     context.insert("code", code);
     let kernel = Kernel { shader: render("sample", &context)?, workgroups };
-    let view = planner.view(x)?;
-    Ok(ready(planner, node, shape, &[view], kernel))
+    let reads: Vec<View> =
+        [Some(x), places].into_iter().flatten().map(|value| planner.view(value)).collect::<Result<_, _>>()?;
+    Ok(ready(planner, node, shape, &reads, kernel))
 }
 
 pub fn pool(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
@@ -81,5 +84,5 @@ pub fn pool(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<
         ih = input.0,
         iw = input.1,
     );
-    sample(planner, node, x, &shape, (window.input, window.output), &code)
+    sample(planner, node, (x, None), &shape, (window.input, window.output), &code)
 }

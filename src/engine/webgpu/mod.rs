@@ -32,7 +32,7 @@ use check::{Checked, Kind};
 pub use device::Device;
 pub use operators::{OPERATORS, operator};
 use plan::Plan;
-pub use tuning::{Block, Tuning};
+pub use tuning::{Block, Shared, Tuning};
 
 /// Sessions kept for different input shapes; the one used longest ago goes first.
 const KEPT_SESSIONS: usize = 3;

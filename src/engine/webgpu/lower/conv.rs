@@ -214,7 +214,7 @@ impl Conv {
         if tuning.gathers(self.channels_out * window.output.0 * window.output.1 * self.batch) {
             let tail = std::mem::take(&mut self.tail);
             match Product::convolution(&self, tail) {
-                Ok(product) => return product.with(tuning.gathered, [half, false]),
+                Ok(product) => return product.kernel(tuning, [half, false]),
                 Err(tail) => self.tail = tail,
             }
         }

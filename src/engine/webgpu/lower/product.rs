@@ -6,13 +6,14 @@ use wonnx::onnx::NodeProto;
 use super::super::attributes::{float, int};
 use super::super::plan::{Planner, Value, View};
 use super::super::template::{literal, render, spread};
-use super::super::tuning::{Block, Tuning};
+use super::super::tuning::{Block, Shared, Tuning};
 use super::conv::{Conv, Window};
 use super::reduce::place;
 use super::{Inputs, Kernel, Tail, Work, broadcast, strides};
 
-/// Columns of a, and rows of b, that a workgroup shares at a time.
-const K_TILE: usize = 16;
+/// Rows of the result below one another before the next columns are begun: a square of so many a side is about what a large
+/// card computes at a time. It reads the least there is to read for as many results.
+const PANEL: usize = 2048;
 
 /// How the added bias lies along the result.
 #[derive(Clone, Copy, PartialEq)]
@@ -104,8 +105,10 @@ impl Product {
 
     /// Its kernel; `half`: which of a and b are stored in f16.
     pub fn kernel(self, tuning: Tuning, half: [bool; 2]) -> Result<Kernel, String> {
-        let block = tuning.block_for(self.m * self.n * self.stacks);
-        self.with(block, half)
+        let block = tuning.block_for(self.m, self.n, self.stacks);
+        // What a convolution gathers is read again: it has to be shared.
+        let own = self.gather.is_some() && block.shared.is_none();
+        self.with(if own { Block::MANY[0] } else { block }, half)
     }
 
     /// The kernel that computes it by this block, as far as the product is large enough for it.
@@ -119,10 +122,11 @@ impl Product {
             self.a_steps.1 == 1 && k.is_multiple_of(4) && self.a_steps.0.is_multiple_of(4) && self.a_offset.1 == 4;
         let c_vec = self.b_steps.1 == 1 && n.is_multiple_of(4) && self.b_offset.1 == 4 || self.gather.is_some();
         let b_vec = c_vec && self.gather.is_none();
-        let wide = columns >= block.shared.unwrap_or(0) && rows >= block.shared.unwrap_or(0);
-        let shared = block.shared.filter(|_| a_vec && c_vec && (wide || self.gather.is_some()));
-        let size_x = shared.unwrap_or(columns.next_power_of_two().min(8));
-        let size_y = shared.unwrap_or(rows.next_power_of_two().min(64 / size_x));
+        let wide = |size: (usize, usize)| columns >= size.0 && rows >= size.1;
+        let shared = block.shared.filter(|shared| a_vec && c_vec && (wide(shared.size) || self.gather.is_some()));
+        let alone = columns.next_power_of_two().min(8);
+        let (size_x, size_y) = shared.map_or((alone, rows.next_power_of_two().min(64 / alone)), |shared| shared.size);
+        let (depth, slices) = shared.map_or((4, 1), |shared| (shared.depth, shared.slices));
         let (groups_n, groups_m) = (columns.div_ceil(size_x), rows.div_ceil(size_y));
         let workgroups = spread(groups_n * groups_m * stacks, 1);
         let bias = match self.bias {
@@ -133,8 +137,18 @@ impl Product {
             Some((_, Bias::Full)) => "full",
         };
         let reads = self.reads().len();
+        // Vec4s that a workgroup shares, and how many of them each thread brings.
+        let threads = size_x * size_y * slices;
+        let (a_count, b_count) = (size_y * tm * depth / 4, depth * size_x * tn4);
         let mut context = Context::new();
         let numbers = [
+            ("threads", threads),
+            ("a_count", a_count),
+            ("b_count", b_count),
+            ("a_loads", a_count.div_ceil(threads)),
+            ("b_loads", b_count.div_ceil(threads)),
+            ("sum_count", (slices - 1) * size_x * size_y * tn4),
+            ("part", depth / 4 / slices),
             ("m", m),
             ("k", k),
             ("n", n),
@@ -148,7 +162,12 @@ impl Product {
             ("groups_m", groups_m),
             ("groups_x", workgroups.0 as usize),
             ("k_step", if a_vec { 4 } else { 1 }),
-            ("k_tile", K_TILE),
+            ("k_tile", depth),
+            ("k4", depth / 4),
+            ("a_wide", shared.map_or(0, Shared::a_wide)),
+            ("panel", (PANEL / (tm * size_y)).max(1)),
+            ("slices", slices),
+            ("step_i", if shared.is_some() { size_y } else { 1 }),
             ("step_j", if shared.is_some() { size_x } else { 1 }),
             ("a_row", self.a_steps.0),
             ("a_col", self.a_steps.1),
@@ -162,6 +181,9 @@ impl Product {
         }
         let (group_rows, group_columns) = if shared.is_some() { (tm * size_y, tn4 * size_x) } else { (tm, tn4) };
         context.insert("shared", &shared.is_some());
+        context.insert("k_full", &k.is_multiple_of(depth));
+        context.insert("a_even", &a_count.is_multiple_of(threads));
+        context.insert("b_even", &b_count.is_multiple_of(threads));
         context.insert("m_full", &m.is_multiple_of(group_rows));
         context.insert("n_full", &n4.is_multiple_of(group_columns));
         context.insert("a_half", &half[0]);

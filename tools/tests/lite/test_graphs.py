@@ -12,7 +12,7 @@ from tiny import segmenter, tiny_backbone
 
 from zegformer_tools.lite import graphs, warm
 from zegformer_tools.lite.branch import SIDE, ImageBranch
-from zegformer_tools.lite.export import mean_weights
+from zegformer_tools.lite.export import mixed
 from zegformer_tools.lite.model import sine_position
 from zegformer_tools.lite.names import EMBEDDING
 from zegformer_tools.official.graph import Graph
@@ -71,15 +71,15 @@ def test_training_goes_on_from_what_a_bundle_holds(tmp_path, encoding, tolerance
         assert (kept[name] - parameter).abs().max() < tolerance * parameter.abs().max(), name
 
 
-def test_mean_of_trainings():
+def test_weights_between_two_trainings():
     states = [
         {"weight": torch.tensor([1.0, 2.0]), "bias": torch.tensor(3.0)},
         {"weight": torch.tensor([3.0, 0.0]), "bias": torch.tensor(-1.0)},
     ]
-    assert mean_weights(states[:1])["weight"].tolist() == [1.0, 2.0]
-    found = mean_weights(states)
-    assert found["weight"].tolist() == [2.0, 1.0]
-    assert found["bias"].item() == 1.0
+    assert mixed(states[:1], 0.5)["weight"].tolist() == [1.0, 2.0]
+    found = mixed(states, 0.25)
+    assert found["weight"].tolist() == [1.5, 1.5]
+    assert found["bias"].item() == 2.0
 
 
 @torch.no_grad()

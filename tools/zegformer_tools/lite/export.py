@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from .train import fresh
 
 CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
-LAMBDA = 0.15
-THRESHOLD = 0.1
+LAMBDA = 0.35
+THRESHOLD = 0.2
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
     "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",
@@ -41,8 +42,17 @@ DISTRACTORS = [
 ]  # fmt: skip
 
 
-def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other: str | None = None) -> None:
-    """Writes the bundle of a checkpoint, or of its mean with another one or a bundle, and the settings of all."""
+@dataclass(frozen=True)
+class Mixture:
+    """Another checkpoint or bundle, mixed in; `background` is added to the background's logits, as `tune` advises."""
+
+    other: str | None = None
+    part: float = 0.5
+    background: float = 0.0
+
+
+def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, mixture: Mixture) -> None:
+    """Writes the bundle of a checkpoint, or of its weights mixed with others, and the settings of all."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
     branch = image.fresh(space)
@@ -50,8 +60,10 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
     if learned.exists():  # else the image branch is ImageNet's verdict alone
         branch.load_state_dict(torch.load(learned, weights_only=True))
     model = fresh(space)
-    states, told = zip(*(_trained(model, cache, n) for n in (name, other) if n), strict=True)
-    model.load_state_dict(mean_weights(states))
+    states, told = zip(*(_trained(model, cache, n) for n in (name, mixture.other) if n), strict=True)
+    model.load_state_dict(mixed(states, mixture.part))
+    with torch.no_grad():
+        model.background.bias.add_(mixture.background)
     model.eval()
     files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
     files += store(image_graph(branch), out, "image.onnx", encoding)
@@ -69,7 +81,9 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other
             onnx.checker.check_model(str(out / file), full_check=True)
     hidden = {n for each in told for n in _withheld(each)}
     seen = [n for n in taught if n not in hidden]
-    (out / "training.json").write_text(json.dumps(told[0] if len(told) == 1 else {"mean_of": told}, indent=1) + "\n")
+    made = told[0] if len(told) == 1 else {"mean_of": told, "part_of_the_second": mixture.part}
+    made = {**made, "background": mixture.background}
+    (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
@@ -89,10 +103,13 @@ def _withheld(told: dict[str, Any]) -> set[str]:
     return {*told.get("withheld", []), *(n for each in told.get("mean_of", []) for n in _withheld(each))}
 
 
-def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of trainings that start from the same weights: often better than each (Wortsman et al., Model soups,
-    ICML 2022)."""
-    return {key: torch.stack([state[key] for state in states]).mean(0) for key in states[0]}
+def mixed(states: Sequence[dict[str, Tensor]], part: float) -> dict[str, Tensor]:
+    """One training's weights, or those between two that start from the same weights, `part` of the second: often better
+    than each (Wortsman et al., Model soups, ICML 2022)."""
+    if len(states) == 1:
+        return states[0]
+    first, second = states
+    return {key: value.lerp(second[key], part) for key, value in first.items()}
 
 
 @torch.no_grad()

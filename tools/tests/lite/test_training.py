@@ -10,7 +10,7 @@ from zegformer_tools.lite.losses import NO_NAME, NOTHING, Losses, Truth, matched
 from zegformer_tools.lite.model import QUERIES, sine_position
 from zegformer_tools.lite.names import TextSpace
 from zegformer_tools.lite.synonyms import SYNONYMS
-from zegformer_tools.lite.train import WARM_UP, Taught, balance, rate_at
+from zegformer_tools.lite.train import WARM_UP, Taught, balance, rate_at, same
 
 
 def test_the_true_mask_costs_least():
@@ -101,6 +101,17 @@ def test_crops_are_padded_to_the_one_with_most_segments():
     assert truth.names.tolist() == [[3, NOTHING], [NO_NAME, 5], [NOTHING, NOTHING]]
     assert truth.masks.flatten(2).any(2).tolist() == [[True, False], [True, True], [False, False]]
     assert truth.whole.tolist() == [-1, -1, 7] and truth.labelled.flatten(1).any(1).tolist() == [True, False, True]
+
+
+def test_a_backbone_is_the_same_after_int8_alone():
+    first, second = tiny_backbone(), tiny_backbone()
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter += torch.rand_like(parameter) * 0.004 * parameter.abs().max()
+    assert same(second, first)
+    with torch.no_grad():
+        second.head.bias[3] += 0.1 * first.head.bias.abs().max()
+    assert not same(second, first)
 
 
 def test_the_rate_rises_stays_and_falls():

@@ -35,11 +35,12 @@ def main() -> None:
             command.add_argument("--name", default="lite", help="of the checkpoint or report")
         if name in ("cache", "train"):
             command.add_argument("--seed", type=int, default=0, help="another one makes other crops, another training")
+        if name in ("cache", "train"):
+            command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
         if name == "train":
             command.add_argument("--steps", type=int, default=7000)
             command.add_argument("--minutes", type=float, default=float("inf"), help="at most; the rate falls in time")
             command.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
-            command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
             command.add_argument("--balance", type=float, default=0.0, help="part of logit adjustment, for rare names")
             command.add_argument("--foil", action="store_true", help="a per-pixel model instead")
             command.add_argument("--batch", type=int, default=64, help="crops a step on a GPU")
@@ -57,7 +58,7 @@ def main() -> None:
     if options.command == "cache":
         from . import cache
 
-        cache.build(options.data, options.cache, options.seed)
+        cache.build(options.data, options.cache, options.seed, options.start)
     elif options.command == "train":
         from . import foil, train
 

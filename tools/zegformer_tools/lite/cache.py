@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
-from .backbone import CHANNELS
+from . import warm
+from .backbone import CHANNELS, Backbone, lite0
 from .composite import Cutout, cutouts, pasted
 from .data import (
     LABELLED_SETS,
@@ -146,13 +148,26 @@ class Maker:
         return pixels, Row(kind, crop.portrait, packed(found), frozenset(present))
 
 
-def build(data: Path, cache: Path, seed: int) -> None:
-    """Makes the crops of every size, each in a folder of its own; another seed makes others."""
+def backbone_of(cache: Path) -> Backbone:
+    """The backbone whose features a cache holds."""
+    backbone = lite0()
+    if (cache / "backbone.pt").exists():
+        backbone.load_state_dict(torch.load(cache / "backbone.pt", weights_only=True))
+    return backbone
+
+
+def build(data: Path, cache: Path, seed: int, start: Path | None) -> None:
+    """Makes the crops of every size, each in a folder of its own; another seed makes others. Features are those of
+    ImageNet's backbone, or of the bundle `start`'s."""
     cache.mkdir(parents=True, exist_ok=True)
+    if start and not (cache / "backbone.pt").exists():
+        learned = lite0()
+        warm.load_backbone(learned, start)
+        torch.save(learned.state_dict(), cache / "backbone.pt")
     names, ids = training_names(data)
     (cache / "names.json").write_text(json.dumps(names))
     person = names.index("person")
-    backbone = Features()
+    backbone = Features(backbone_of(cache))
     for short in PARTS:
         folder = cache / f"crops{short}"
         if not (folder / "complete").exists():

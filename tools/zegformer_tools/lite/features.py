@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..official.graph import Graph
-from .backbone import CHANNELS, STAGE_ENDS, WIDTH, Backbone, Block, Convolution, lite0, normalised
+from .backbone import CHANNELS, STAGE_ENDS, WIDTH, Backbone, Block, Convolution, normalised
 
 
 def convolution(graph: Graph, x: str, part: Convolution) -> str:
@@ -63,10 +63,9 @@ def _block(graph: Graph, x: str, block: Block, name: str) -> str:
 class Features:
     """Features of bytes [B, H, W, 3] whose sides are multiples of 32."""
 
-    def __init__(self) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         import onnxruntime
 
-        backbone = lite0()
         graph = Graph("backbone")
         found = backbone_nodes(graph, graph.input("pixels", ["B", 3, "H", "W"]), backbone)
         for stride, name in found.items():

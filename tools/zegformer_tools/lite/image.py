@@ -90,7 +90,7 @@ def named_crops(data: Path) -> Iterator[tuple[np.ndarray, str, str, bool]]:
 
 def collect(data: Path, cache: Path) -> None:
     """Pooled features of every region and photo with a name: `regions.npz`. Of what is held out, the whole alone."""
-    backbone = Features()
+    backbone = Features(lite0())
     rng = np.random.default_rng(0)
     inputs: list[np.ndarray] = []
     rows: list[tuple[str, str, bool]] = []

@@ -18,7 +18,7 @@ from . import cached, live, losses, warm
 from .album import Album
 from .backbone import Backbone, lite0
 from .branch import ImageBranch
-from .cache import COMPOSITES, CROPS, PARTS
+from .cache import COMPOSITES, CROPS, PARTS, backbone_of
 from .data import training_names
 from .losses import Truth
 from .model import QUERIES, Namer, Segmenter
@@ -187,6 +187,12 @@ def groups(model: Segmenter, tune: float) -> list[dict[str, Any]]:
     return [{"params": parameters, "part": part} for part, parameters in found.items()]
 
 
+def same(backbone: Backbone, other: Backbone) -> bool:
+    """Whether their weights are the same but for what int8 does to them."""
+    pairs = zip(backbone.parameters(), other.parameters(), strict=True)
+    return all((a - b).abs().max() <= 0.01 * b.abs().max() for a, b in pairs)
+
+
 class FromCache:
     """Batches of cached features."""
 
@@ -251,6 +257,8 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         else:
             namer_ridge(model.namer, model.backbone, lambda: draw()[::2], taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    if not options.live and not same(model.backbone, backbone_of(cache)):
+        raise SystemExit(f"{cache} holds the features of another backbone: make one with cache --start {options.start}")
     learned = [key for key, value in model.named_parameters() if value.requires_grad]
     begun = saved = time.time()
     recent: list[dict[str, Tensor]] = []

@@ -41,6 +41,12 @@ def _load_backbone(backbone: Backbone, kept: dict[str, np.ndarray]) -> None:
 
 
 @torch.no_grad()
+def load_backbone(backbone: Backbone, bundle: Path) -> None:
+    """Sets every convolution to what the bundle's segmenter holds."""
+    _load_backbone(backbone, stored(bundle, "segmenter"))
+
+
+@torch.no_grad()
 def load_image(branch: ImageBranch, bundle: Path) -> None:
     """Sets every parameter of `branch` to what the bundle holds: the inverse of `graphs.image_graph`."""
     kept = stored(bundle, "image")

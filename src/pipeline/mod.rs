@@ -30,8 +30,8 @@ pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
 const MOST_SEGMENTS: usize = 24;
-/// Of these the most that are cropped for the image branch. Eight crops cost as much as a segmenter.
-const MOST_CROPS: usize = 8;
+/// Of these the most that are cropped for the image branch: one batch. On the tuning photos eight gave the default model no more.
+const MOST_CROPS: usize = 4;
 /// Bundles larger than this keep one graph in memory at a time.
 const LEAN_ABOVE_BYTES: u64 = 128 << 20;
 

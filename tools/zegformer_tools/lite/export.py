@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from .train import fresh
 CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.35
-THRESHOLD = 0.2
+THRESHOLD = 0.12
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
     "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",
@@ -42,17 +41,11 @@ DISTRACTORS = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Another checkpoint or bundle, mixed in; `background` is added to the background's logits, as `tune` advises."""
-
-    other: str | None = None
-    part: float = 0.5
-    background: float = 0.0
-
-
-def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, mixture: Mixture) -> None:
-    """Writes the bundle of a checkpoint, or of its weights mixed with others, and the settings of all."""
+def run(
+    data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other: str | None = None, part: float = 0.5
+) -> None:
+    """Writes the bundle of a checkpoint, or of its weights with `part` of another checkpoint's or a bundle's, and the
+    settings of all."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
     branch = image.fresh(space)
@@ -60,10 +53,8 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, mixtu
     if learned.exists():  # else the image branch is ImageNet's verdict alone
         branch.load_state_dict(torch.load(learned, weights_only=True))
     model = fresh(space)
-    states, told = zip(*(_trained(model, cache, n) for n in (name, mixture.other) if n), strict=True)
-    model.load_state_dict(mixed(states, mixture.part))
-    with torch.no_grad():
-        model.background.bias.add_(mixture.background)
+    states, told = zip(*(_trained(model, cache, n) for n in (name, other) if n), strict=True)
+    model.load_state_dict(mixed(states, part))
     model.eval()
     files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
     files += store(image_graph(branch), out, "image.onnx", encoding)
@@ -81,8 +72,7 @@ def run(data: Path, cache: Path, out: Path, name: str, encoding: Encoding, mixtu
             onnx.checker.check_model(str(out / file), full_check=True)
     hidden = {n for each in told for n in _withheld(each)}
     seen = [n for n in taught if n not in hidden]
-    made = told[0] if len(told) == 1 else {"mean_of": told, "part_of_the_second": mixture.part}
-    made = {**made, "background": mixture.background}
+    made = told[0] if len(told) == 1 else {"mean_of": told, "part_of_the_second": part}
     (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")

@@ -34,7 +34,6 @@ def main() -> None:
             command.add_argument("--name", default="lite", help="of the checkpoint or report")
         if name in ("cache", "train"):
             command.add_argument("--seed", type=int, default=0, help="another one makes other crops, another training")
-        if name in ("cache", "train"):
             command.add_argument("--start", type=Path, help="a bundle whose weights to start from")
         if name == "train":
             command.add_argument("--steps", type=int, default=7000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -165,7 +164,6 @@ def build(data: Path, cache: Path, seed: int, start: Path | None) -> None:
         warm.load_backbone(learned, start)
         torch.save(learned.state_dict(), cache / "backbone.pt")
     names, ids = training_names(data)
-    (cache / "names.json").write_text(json.dumps(names))
     person = names.index("person")
     backbone = Features(backbone_of(cache))
     for short in PARTS:

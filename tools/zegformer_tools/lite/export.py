@@ -18,6 +18,7 @@ from ..official.pack import Encoding, store, table_bytes
 from . import image, warm
 from .backbone import PIXEL_MEAN, PIXEL_STD
 from .branch import SIDE
+from .data import training_names
 from .graphs import image_graph, segmenter_graph, text_graph
 from .kinds import HEAD, NEAR, kinds
 from .languages import translations
@@ -59,7 +60,7 @@ def run(
     files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
     files += store(image_graph(branch), out, "image.onnx", encoding)
     files += _text(space, out, encoding)
-    taught = json.loads((cache / "names.json").read_text())
+    taught = training_names(data)[0]
     near = kinds(space, set(taught))
     names = [n for n in vocabulary(data) if n not in near]
     foreign = translations({*names, *near})

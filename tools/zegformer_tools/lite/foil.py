@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from . import losses
 from .backbone import Backbone, lite0
 from .cached import BATCHES, Cached
-from .data import SHORT, Segments
+from .data import SHORT, Segments, training_names
 from .losses import Truth
 from .model import FINE, TEMPERATURE, Namer, PixelDecoder
 from .names import TextSpace, imagenet_names, text_space
@@ -76,7 +75,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     """Trains it as the segmenter is trained, but for cross-entropy of single cells; no photos without masks."""
     torch.manual_seed(options.seed)
     space = text_space(data, cache)
-    names: list[str] = json.loads((cache / "names.json").read_text())
+    names = training_names(data)[0]
     taught = Taught(space, names, options.withhold)
     withheld = {names.index(n) for n in options.withhold & {*names}}
     crops = Cached(cache, SHORT, np.random.default_rng(options.seed), withheld)

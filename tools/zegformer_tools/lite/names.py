@@ -153,5 +153,6 @@ def text_space(data: Path, cache: Path) -> TextSpace:
         return space
     space = TextSpace.over(vocabulary(data))
     space.joined(imagenet_names())
+    cache.mkdir(parents=True, exist_ok=True)
     file.write_bytes(pickle.dumps((space.mean, space._known)))
     return space

@@ -125,6 +125,21 @@ fn every_mode_labels_and_one_that_the_model_lacks_is_refused() {
 }
 
 #[test]
+fn it_says_what_a_phrase_is_looked_for_as() {
+    let out = folder("phrase");
+    let name = out.to_str().unwrap();
+    let cat = "tests/photos/chelsea.png";
+    let line = ["segment", cat, "--classes", "a ginger cat, wall", "--model", "models/zegformer-lite", "--out", name];
+    let output = zegformer(&line);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &said(&output);
+    assert!(text.contains("a ginger cat, looked for as \u{201c}cat\u{201d}, "), "{text}");
+    let document: serde_json::Value = serde_json::from_slice(&fs::read(out.join("chelsea.json")).unwrap()).unwrap();
+    assert_eq!(document["classes"][0]["looked_for_as"], "cat");
+    assert_eq!(document["classes"][1]["looked_for_as"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_photo_becomes_three_files() {
     let out = folder("three_files");
     let output = zegformer(&[

@@ -30,8 +30,9 @@ pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
 const MOST_SEGMENTS: usize = 24;
-/// Of these the most that are cropped for the image branch: one batch. On the tuning photos eight gave the default model no more.
-const MOST_CROPS: usize = 4;
+/// Of these the most that are cropped for the image branch: one batch of the default model, to which more gave no more on its tuning
+/// photos.
+const MOST_CROPS: usize = 3;
 /// Bundles larger than this keep one graph in memory at a time.
 const LEAN_ABOVE_BYTES: u64 = 128 << 20;
 

@@ -115,7 +115,10 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
     let map = &result.map;
     let proposals = pipeline.proposals().ok_or(ReportError::NoResult)?;
     let typed = classes(pipeline, result);
-    let (classes, other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
+    let (mut classes, other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
+    for (entry, class) in classes.iter_mut().zip(&result.classes) {
+        entry.looked_for_as.clone_from(&class.about);
+    }
     let segments = result.segments.iter().map(|segment| entry(segment, proposals, &typed, map.width, map.height));
     let options = pipeline.options();
     Ok(Document {

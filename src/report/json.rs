@@ -81,6 +81,8 @@ pub struct ClassEntry {
     pub name: String,
     /// Its other names.
     pub synonyms: Vec<String>,
+    /// What its first name was looked for as, if that is a phrase: "dog", for "a brown dog".
+    pub looked_for_as: Option<String>,
     /// Its colour, `#rrggbb`.
     pub colour: String,
     /// Its pixels.
@@ -140,7 +142,7 @@ pub struct ScoreEntry {
 
 /// Entries of the classes and of the rest, from `width * height` labels and confidences (0 to 255), row-major.
 ///
-/// `classes` are at most 254.
+/// `classes` are at most 254. What phrases were looked for as is left out: labels do not tell it.
 ///
 /// # Errors
 /// [`ReportError::Size`] if one of the maps has another size.
@@ -164,6 +166,7 @@ pub fn regions(
             index,
             name: class.name.clone(),
             synonyms: class.synonyms.clone(),
+            looked_for_as: None,
             colour: palette::hex(index as u8),
             area: mask.area(),
             share: share(mask.area()),

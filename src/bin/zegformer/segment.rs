@@ -6,7 +6,7 @@ use std::rc::Rc;
 use clap::{Args, ValueEnum};
 use zegformer::bundle::{Ensembling, Mode};
 use zegformer::engine::EngineChoice;
-use zegformer::pipeline::{Options, Pipeline, Segmentation, Unobserved};
+use zegformer::pipeline::{ClassResult, Options, Pipeline, Segmentation, Unobserved};
 use zegformer::report::coco::Annotations;
 use zegformer::report::export::{Kind, annotate, annotations, write};
 
@@ -261,7 +261,11 @@ fn save(path: &Path, bytes: &[u8]) -> Result<(), String> {
 
 fn summary(result: &Segmentation, job: &Job) -> String {
     let shares = result.classes.iter().filter(|class| class.share > 0.0);
-    let mut parts: Vec<String> = shares.map(|class| format!("{} {:.1} %", class.name, class.share * 100.0)).collect();
+    let said = |class: &ClassResult| match &class.about {
+        Some(about) => format!("{}, looked for as \u{201c}{about}\u{201d}, {:.1} %", class.name, class.share * 100.0),
+        None => format!("{} {:.1} %", class.name, class.share * 100.0),
+    };
+    let mut parts: Vec<String> = shares.map(said).collect();
     parts.push(format!("other {:.1} %", result.other * 100.0));
     let ms: f64 = result.stages.iter().map(|(_, ms)| ms).sum();
     format!("{} ({ms:.0} ms, as {})", parts.join(", "), job.stem)

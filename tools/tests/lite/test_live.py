@@ -85,6 +85,25 @@ def test_masks_lie_on_what_they_are_masks_of(data, monkeypatch):
     assert kinds == {NO_NAME, *(names.index(name) for name in wanted)}
 
 
+def test_what_a_photo_of_a_set_rules_out(data):
+    torch.manual_seed(0)
+    names, ids = training_names(data)
+    of = {kind: {name for (k, _), name in ids.items() if k == kind} for kind in album.MASKED_SETS}
+    taken = album.Album(data, CPU, {names.index("table")})
+    kinds = dict(zip(taken.sets, taken.annotated, strict=True))
+    for kind in ("voc", "ccp"):
+        assert set(kinds[kind].nonzero()[:, 0].tolist()) == of[kind]
+    assert not kinds["bsds"].any() and not kinds["caltech101"].any() and "coco" not in kinds
+    crops = live.Crops(data, album.Album(data, CPU, set()), np.random.default_rng(0))
+    _, truth = crops.batch(32)
+    for own, annotated, absent in zip(truth.names, truth.annotated, truth.absent, strict=True):
+        there = {name for name in own.tolist() if name >= 0}
+        assert not (absent & ~annotated).any()
+        assert not there & set(absent.nonzero()[:, 0].tolist())
+        if annotated[ids["voc", 1]] and not annotated[ids["ccp", 1]] and len(there) == 1:
+            assert absent.any()
+
+
 def test_a_pasted_object_has_its_mask(data):
     torch.manual_seed(0)
     dog = training_names(data)[0].index("dog")

@@ -85,6 +85,27 @@ def test_a_name_close_to_the_right_one_is_wrong_only_within_its_set():
     assert (kept[0] < -1).tolist() == [False, False, True, False]
 
 
+def test_a_free_query_must_not_say_what_the_labels_rule_out():
+    """Names 0 and 1 would have been labelled, 1 is there; queries: on labelled cells, on unlabelled ones, taken."""
+    losses = Losses(torch.eye(3), torch.eye(3)[:0], torch.ones(3, 3, dtype=torch.bool), torch.zeros(3))
+    annotated = torch.tensor([[True, True, False]])
+    truth = Truth(*[torch.zeros(0)] * 4, annotated=annotated, absent=torch.tensor([[True, False, False]]))
+    share, taken = torch.tensor([[0.9, 0.0, 0.0]]), torch.tensor([[False, False, True]])
+    seen = torch.ones(1, 3, dtype=torch.bool)
+
+    def loss(query: int, name: int) -> float:
+        scores = torch.zeros(1, 3, 4)
+        scores[..., 3] = 9.0  # nothing
+        scores[0, query, 3], scores[0, query, name] = 0.0, 9.0
+        return losses.ruled_out(scores, truth, share, taken, seen).item()
+
+    assert loss(0, 0) > 2 and loss(1, 0) > 2 and loss(1, 1) > 2
+    assert loss(0, 1) < 0.01, "it is there"
+    assert loss(0, 2) < 0.01 and loss(1, 2) < 0.01, "nobody looked for it"
+    assert loss(2, 0) < 0.01, "the query of a segment learns that segment's name"
+    assert losses.ruled_out(torch.zeros(1, 3, 4), truth, share, taken, ~seen) == 0
+
+
 def test_a_photo_with_one_name_teaches_the_query_that_says_it_best():
     masks = torch.tensor([[9.0, 9, -9, -9], [-9.0, -9, -9, -9], [-9.0, -9, 9, 9]])
     scores = torch.tensor([[0.5, 0, 0, 0], [9.0, 0, 0, 0], [0.0, 0, 0, 0]])

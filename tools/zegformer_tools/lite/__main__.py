@@ -23,6 +23,7 @@ def main() -> None:
             command.add_argument("--encoding", choices=("int8", "f16"), default="int8", help="of the weights")
             command.add_argument("--mix-with", help="a checkpoint or a bundle that shares its start")
             command.add_argument("--part", type=float, default=0.5, help="of the weights, for the one mixed in")
+            command.add_argument("--background", type=float, default=0.0, help="added to the background's logits")
         if name in ("tune", "evaluate"):
             command.add_argument("--bundle", type=Path, required=True)
         if name == "evaluate":
@@ -88,7 +89,9 @@ def main() -> None:
         from . import export
 
         other, part = options.mix_with, options.part
-        export.run(options.data, options.cache, options.out, options.name, options.encoding, other, part)
+        export.run(
+            options.data, options.cache, options.out, options.name, options.encoding, other, part, options.background
+        )
     elif options.command == "tune":
         from . import tune
 

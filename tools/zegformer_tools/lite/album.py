@@ -19,6 +19,8 @@ REGIONS = 512
 """Numbers of nameless segments start at the count of the names; at most so many in a label map."""
 LABELLED, EVERYTHING = -1, -2
 """In the place of a label: all that has one (who wears the garments), and the whole photo."""
+MASKED_SETS = ("voc", "coco", "ccp")
+"""Every pixel of these that shows one of the set's names is labelled."""
 GREY = 0.05
 """Of the crops that lose their colours."""
 
@@ -123,7 +125,8 @@ class Places:
 class Album:
     """All photos that are not held out, end to end in one tensor, and their label maps in another.
 
-    Photos in which a withheld name occurs are left out. `present`: the names in each photo.
+    Photos in which a withheld name occurs are left out. `present`: the names in each photo; `annotated` [P, N]: those
+    that would have been labelled, were they there.
     """
 
     def __init__(self, data: Path, device: torch.device, withheld: set[int]) -> None:
@@ -134,6 +137,11 @@ class Album:
         self.present = [sorted(photo.names) for photo in read]
         self.sides = np.array([photo.pixels.shape[:2] for photo in read])
         self.whole = torch.tensor([photo.whole for photo in read], device=device)
+        self.annotated = torch.zeros(len(read), self.count, dtype=torch.bool, device=device)
+        for kind in MASKED_SETS:
+            here = torch.from_numpy(np.flatnonzero(self.sets == kind)).to(device)
+            known = sorted({name for (of, _), name in ids.items() if of == kind} - withheld)
+            self.annotated[here[:, None], torch.tensor(known, dtype=torch.long, device=device)] = True
         self.pixels = torch.from_numpy(np.concatenate([p.pixels.reshape(-1, 3) for p in read])).to(device)
         maps = [m.ravel() for p in read for m in p.labels]
         self.labels = torch.from_numpy(np.concatenate(maps)).to(device)

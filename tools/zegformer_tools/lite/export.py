@@ -28,7 +28,7 @@ from .train import fresh
 
 CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
-LAMBDA = 0.35
+LAMBDA = 0.3
 THRESHOLD = 0.12
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
@@ -43,10 +43,17 @@ DISTRACTORS = [
 
 
 def run(
-    data: Path, cache: Path, out: Path, name: str, encoding: Encoding, other: str | None = None, part: float = 0.5
+    data: Path,
+    cache: Path,
+    out: Path,
+    name: str,
+    encoding: Encoding,
+    other: str | None = None,
+    part: float = 0.5,
+    background: float = 0.0,
 ) -> None:
     """Writes the bundle of a checkpoint, or of its weights with `part` of another checkpoint's or a bundle's, and the
-    settings of all."""
+    settings of all. `background` is added to the background's logits: `tune` finds what is best."""
     out.mkdir(parents=True, exist_ok=True)
     space = text_space(data, cache)
     branch = image.fresh(space)
@@ -56,6 +63,7 @@ def run(
     model = fresh(space)
     states, told = zip(*(_trained(model, cache, n) for n in (name, other) if n), strict=True)
     model.load_state_dict(mixed(states, part))
+    model.background.bias.data += background
     model.eval()
     files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
     files += store(image_graph(branch), out, "image.onnx", encoding)
@@ -73,8 +81,11 @@ def run(
             onnx.checker.check_model(str(out / file), full_check=True)
     hidden = {n for each in told for n in _withheld(each)}
     seen = [n for n in taught if n not in hidden]
-    made = told[0] if len(told) == 1 else {"mean_of": told, "part_of_the_second": part}
-    (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
+    first, *rest = told
+    if rest and first.get("start") == rest[0]:
+        first = {**first, "start": "the second"}
+    made = {"mean_of": [first, *rest], "part_of_the_second": part} if rest else first
+    (out / "training.json").write_text(json.dumps({**made, "background": background}, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
@@ -156,7 +167,7 @@ def settings(seen: list[str], encoding: Encoding) -> dict[str, Any]:
             "crop": SIDE,
             "mean": [PIXEL_MEAN] * 3,
             "std": [PIXEL_STD] * 3,
-            "batch": 4,
+            "batch": 3,
             "sampling": "roi_align",
         },
         "text": {

@@ -96,7 +96,7 @@ class Crops:
             outside[where] &= alpha == 0
             worn[where] &= alpha[cells] <= 0.5
         pixels = torch.where(outside[:, None], PIXEL_MEAN, jittered(pixels))
-        return normalised(pixels), self._truth(labels, worn, self.album.whole[index])
+        return normalised(pixels), self._truth(labels, worn, index)
 
     def _boxes(self, index: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
         """Left, top, right, bottom [B, 4] in the photos' pixels, and whether each is mirrored."""
@@ -149,7 +149,7 @@ class Crops:
         labels = torch.where(cover, donors.name[:, None, None], labels)
         return pixels + alpha * (colour - pixels), labels, alpha[:, 0]
 
-    def _truth(self, labels: Tensor, worn: Tensor, whole: Tensor) -> Truth:
+    def _truth(self, labels: Tensor, worn: Tensor, index: Tensor) -> Truth:
         count = len(labels)
         sizes = torch.zeros(count, self.album.count + REGIONS, device=self.device)
         flat = labels.flatten(1)
@@ -162,7 +162,10 @@ class Crops:
         person = torch.where(worn.flatten(1).sum(1) >= LEAST_CELLS, self.album.person, NOTHING)
         masks = torch.cat([masks, worn[:, None]], 1)
         names = torch.cat([names, person[:, None]], 1)
-        return Truth(masks, names, (labels >= 0) & (labels < self.album.count), whole)
+        labelled = (labels >= 0) & (labels < self.album.count)
+        annotated = self.album.annotated[index]
+        absent = annotated & (sizes[:, : self.album.count] == 0)
+        return Truth(masks, names, labelled, self.album.whole[index], annotated, absent)
 
 
 def pasteable(place: Place, able: set[int]) -> bool:

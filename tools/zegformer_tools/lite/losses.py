@@ -20,6 +20,12 @@ EARLY_LAYERS = 0.4
 NO_OBJECT = 0.05
 LABELLED_ENOUGH = 0.6
 """A free query is taught "background" only when so much of its mask is on labelled cells."""
+ABSENT = 1.0
+"""Keeps free queries from saying what the photo's labels rule out."""
+HARDLY_LABELLED = 0.2
+"""A free query with less of its mask on labelled cells is none of the names that would have been labelled."""
+LEAST_AREA = 0.005
+"""Of the crop, in the mask of a query that can say something wrong."""
 DISTILLATION = 2.0
 """Keeps a segment's embedding close to ImageNet's verdict, which knows more names than are taught."""
 KNOWLEDGE = 1.0
@@ -39,12 +45,15 @@ NO_NAME, NOTHING = -1, -2
 @dataclass
 class Truth:
     """The segments of B crops, padded to K: masks [B, K, h, w], names [B, K], `labelled` [B, h, w]: cells that someone
-    named. `whole` [B]: the name of a photo that has a name but no masks, else -1."""
+    named. `whole` [B]: the name of a photo that has a name but no masks, else -1. `annotated` [B, N]: names that would
+    have been labelled, were they there; `absent` [B, N]: those of them that are not."""
 
     masks: Tensor
     names: Tensor
     labelled: Tensor
     whole: Tensor
+    annotated: Tensor | None = None
+    absent: Tensor | None = None
 
     @classmethod
     def of(cls, crops: list[Segments]) -> Truth:
@@ -124,6 +133,8 @@ class Losses:
         free = scores[(share > LABELLED_ENOUGH) & ~taken & has_names]
         background = torch.full((len(free),), scores.shape[-1] - 1, device=device)
 
+        ruled_out = self.ruled_out(scores, truth, share, taken, soft.mean(2) > LEAST_AREA)
+
         whole = (truth.whole >= 0).nonzero()[:, 0]
         name = truth.whole[whole]
         said = scores[whole, saying(points[whole].detach(), scores[whole].detach(), name)]
@@ -133,16 +144,32 @@ class Losses:
             "mask": mask / segments,
             "name": self.naming(logits, aim, table) / asked,
             "nothing": F.cross_entropy(free, background, reduction="sum") / asked,
+            "absent": ruled_out,
             "kept": (1 - agrees).sum() / asked,
             "whole": self.naming(said, name, table) / max(len(name), 1),
             "known": F.kl_div(
                 found.said.log_softmax(-1).flatten(0, 1), found.told.softmax(-1).flatten(0, 1), reduction="batchmean"
             ),
         }
-        weights = {"nothing": NO_OBJECT, "kept": DISTILLATION, "whole": WHOLE, "known": KNOWLEDGE}
+        weights = {"nothing": NO_OBJECT, "absent": ABSENT, "kept": DISTILLATION, "whole": WHOLE, "known": KNOWLEDGE}
         loss = torch.stack([weights.get(part, 1.0) * value for part, value in parts.items()]).sum()
         right = (logits[:, : len(self.names)].argmax(1) == aim).sum() / asked
         return loss, {**{part: value.detach() for part, value in parts.items()}, "right": right}
+
+    def ruled_out(self, scores: Tensor, truth: Truth, share: Tensor, taken: Tensor, seen: Tensor) -> Tensor:
+        """Minus the logarithm of the chance that a free query says nothing that cannot be, on average over all B, Q.
+
+        VOC labels every dog: a query on something that VOC does not label, a table, say, is taught not to say "dog",
+        while what it should say is left open.
+        """
+        if truth.annotated is None or truth.absent is None:
+            return torch.zeros((), device=scores.device)
+        free = seen & ~taken
+        count = len(self.names)
+        wrong = torch.where((share < HARDLY_LABELLED)[..., None], truth.annotated[:, None], truth.absent[:, None])
+        wrong = wrong & free[..., None]
+        chance = (scores.softmax(-1)[..., :count] * wrong).sum(-1)
+        return -(1 - chance.clamp(max=1 - 1e-4)).log().sum() / wrong.any(-1).sum().clamp(min=1)
 
     def naming(self, logits: Tensor, aim: Tensor, table: Tensor) -> Tensor:
         """Cross-entropy of `logits` [K, N + M + 1] with the right names, summed."""

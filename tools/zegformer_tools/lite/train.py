@@ -119,6 +119,7 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "points": losses.POINTS,
         "early_layers": losses.EARLY_LAYERS,
         "no_object": losses.NO_OBJECT,
+        "absent": losses.ABSENT,
         "distillation": losses.DISTILLATION,
         "knowledge": losses.KNOWLEDGE,
         "whole": losses.WHOLE,

@@ -72,7 +72,6 @@ export async function startThreads({ wasm, module, memory }, watch) {
         // Some browsers refuse to hand the memory over.
         while (threads.length < count - 1) threads.push(startThread(module, memory));
         watch(await Promise.all(threads.map(({ waiting }) => waiting)));
-        // This thread may be in a pool of its own already, if it worked before: after a GPU was lost.
         wasm.startThreads(count);
     } catch {
         for (const { worker } of threads) worker.terminate();

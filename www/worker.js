@@ -18,7 +18,7 @@ let starting;
 let zegformer;
 /** @type {EngineInfo | undefined} */
 let engine;
-/** How many threads the CPU engine has; unknown until it is wanted. @type {Promise<number> | undefined} */
+/** How many threads the CPU engine has, or would have in a lost GPU's place. @type {Promise<number> | undefined} */
 let threads;
 /** @type {ModelFiles | undefined} */
 let files;
@@ -45,11 +45,10 @@ async function open(choice) {
     const from = /** @type {ModelFiles} */ (files);
     const loaded = await started.wasm.Zegformer.load(bundleText, choice, (name) => from.read(name), onEvent);
     engine = loaded.engine;
-    if (engine.kind === 'cpu') {
-        threads ??= startThreads(started, (ports) => page.postMessage({ threads: ports }, ports));
-        const count = await threads;
-        if (count > 1) engine.adapter += `, ${count} threads`;
-    }
+    // Beside a GPU they compose; and once this thread has worked alone it could have no others.
+    threads ??= startThreads(started, (ports) => page.postMessage({ threads: ports }, ports));
+    const count = await threads;
+    if (engine.kind === 'cpu' && count > 1) engine.adapter += `, ${count} threads`;
     zegformer = loaded;
     return { zegformer, engine };
 }

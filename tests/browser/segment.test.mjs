@@ -198,6 +198,9 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         await zeg.state('done');
         assert.equal(await page.locator('#status').getAttribute('data-engine'), 'cpu');
         assert.match(await page.locator('#notice').innerText(), /The CPU goes on .*GPU/);
+        if (await page.evaluate(() => navigator.hardwareConcurrency) > 1) {
+            assert.match(await page.locator('#engine-badge').innerText(), /^CPU, \d threads$/);
+        }
         assert.deepEqual((await zeg.legend()).map(({ name }) => name), ['cat', 'wall']);
         await zeg.close();
     });

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import tiny_backbone
 
-from zegformer_tools.lite import album, live
+from zegformer_tools.lite import album, image_live, live
+from zegformer_tools.lite.branch import ImageBranch
 from zegformer_tools.lite.data import CELL, is_held_out, training_names
 from zegformer_tools.lite.losses import NO_NAME, NOTHING
+from zegformer_tools.lite.names import EMBEDDING, TextSpace
 from zegformer_tools.lite.regions import Regions
 
 CPU = torch.device("cpu")
@@ -134,3 +137,35 @@ def test_regions_are_cropped_and_masked(data):
     for word, other in (("cat", 0), ("hat", 1)):
         here = colour[name == names.index(word)]
         assert len(here) and (here == other).float().mean() < 0.15
+
+
+def test_the_image_branch_goes_on_where_it_was_broken_off(data, tmp_path, monkeypatch):
+    names = training_names(data)[0]
+    space = TextSpace(np.zeros(EMBEDDING))
+    rows = np.eye(EMBEDDING, dtype=np.float32)
+    space._known = {word: rows[i] for i, word in enumerate([*names, "kettle", "thing"])}
+    monkeypatch.setattr(image_live, "text_space", lambda *_: space)
+    monkeypatch.setattr(image_live, "fresh", lambda _: ImageBranch(tiny_backbone(), torch.eye(10, EMBEDDING)))
+    monkeypatch.setattr(image_live, "BATCH", 4)
+    monkeypatch.setattr(image_live, "SAVE_SECONDS", -1.0)
+    seen = []
+    batch = Regions.batch
+
+    def broken(self, size):
+        seen.append(size)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return batch(self, size)
+
+    monkeypatch.setattr(Regions, "batch", broken)
+    with pytest.raises(KeyboardInterrupt):
+        image_live.run(data, tmp_path, "made", frozenset(), "cpu", 6)
+    assert (tmp_path / "made.image.checkpoint").exists() and not (tmp_path / "made.image.pt").exists()
+    image_live.run(data, tmp_path, "made", frozenset(), "cpu", 6)
+    assert len(seen) == 4 + 3, "three steps were kept"
+    made = torch.load(tmp_path / "made.image.pt", weights_only=True)
+    started = image_live.fresh(space).state_dict()
+    assert not torch.equal(made["backbone.stem.weight"], started["backbone.stem.weight"])
+    assert all(value.isfinite().all() for value in made.values())
+    assert json.loads((tmp_path / "made.image.settings.json").read_text())["steps"] == 6
+    assert not (tmp_path / "made.image.checkpoint").exists()

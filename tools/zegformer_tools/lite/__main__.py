@@ -77,14 +77,14 @@ def main() -> None:
         )
         run(options.data, options.cache, options.name, told)
     elif options.command == "image":
-        from . import image
+        from . import image, image_live
 
         if options.judge:
             image.judge(options.data, options.cache, options.name)
         elif options.device == "cpu":
             image.run(options.data, options.cache, options.name, withhold)
         else:
-            image.run_live(options.data, options.cache, options.name, withhold, options.device, options.steps)
+            image_live.run(options.data, options.cache, options.name, withhold, options.device, options.steps)
     elif options.command == "export":
         from . import export
 

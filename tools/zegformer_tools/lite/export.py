@@ -85,7 +85,11 @@ def run(
     if rest and first.get("start") == rest[0]:
         first = {**first, "start": "the second"}
     made = {"mean_of": [first, *rest], "part_of_the_second": part} if rest else first
-    (out / "training.json").write_text(json.dumps({**made, "background": background}, indent=1) + "\n")
+    made = {**made, "background": background}
+    kept = image.settings_file(cache, name)
+    if kept.exists():
+        made["image"] = json.loads(kept.read_text())
+    (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
     bundle.write(out, settings(seen, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 

@@ -1,11 +1,11 @@
-"""Trains the image branch: on pooled features kept on disk, or with its backbone on crops made by a GPU."""
+"""Trains the image branch on pooled features kept on disk; judges it."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .album import Album
 from .backbone import lite0
 from .branch import SIDE, ImageBranch
 from .data import is_held_out, label_files, labelled_photos, photos, training_names
@@ -21,28 +20,40 @@ from .features import Features
 from .losses import NEAR, exclusive
 from .model import TEMPERATURE
 from .names import TextSpace, dataset_names, imagenet_names, text_space
-from .regions import LEAST_PART, LEAST_PIXELS, Regions
+from .regions import LEAST_PART, LEAST_PIXELS
 
 DISTILLATION = 1.0
 """Pulls to ImageNet's verdict, which knows more names. At 8 a tenth of the taught ones is lost."""
 DECAY = 0.3
 STEPS = 4000
 RATE = 1e-3
-BATCH, LIVE_BATCH = 128, 256
+BATCH = 128
 VIEWS = 2
 """Of each region or photo: the whole, and mirrored the other way, a part of it."""
 NEGATIVES = 256
 """Names drawn for each step that are only ever wrong."""
 DROPOUT = 0.1
-TUNED_DECAY = 0.05
-"""Where the backbone learns too."""
-TUNED_PART = 0.1
-"""Of the rate, for the backbone."""
-KNOWLEDGE = 1.0
-"""Keeps the backbone's ImageNet classes what they were."""
-WARM_UP = 200
-EMA = 0.998
 MEAN_COLOUR = 127
+
+
+def settings_file(cache: Path, name: str) -> Path:
+    """Where a training keeps what it depended on, for the bundle."""
+    return cache / f"{name}.image.settings.json"
+
+
+def settings(withheld: frozenset[str]) -> dict[str, Any]:
+    return {
+        "steps": STEPS,
+        "withheld": sorted(withheld),
+        "batch": BATCH,
+        "side": SIDE,
+        "rate": RATE,
+        "decay": DECAY,
+        "views": VIEWS,
+        "distillation": DISTILLATION,
+        "dropout": DROPOUT,
+        "negatives": NEGATIVES,
+    }
 
 
 def fresh(space: TextSpace) -> ImageBranch:
@@ -178,59 +189,6 @@ def train(regions: Collected, space: TextSpace, data: Path, withheld: set[str]) 
     return branch.eval()
 
 
-def tune(album: Album, space: TextSpace, data: Path, withheld: set[str], steps: int) -> ImageBranch:
-    """The residual and the backbone, on crops that the album's device makes; the mean of the last weights."""
-    torch.manual_seed(0)
-    device = album.device
-    every = training_names(data)[0]
-    taught = [name for name in every if name not in withheld]
-    place = torch.tensor([taught.index(name) if name in taught else -1 for name in every], device=device)
-    regions = Regions(album, np.random.default_rng(0))
-    branch, teacher = fresh(space).to(device), fresh(space).to(device)
-    branch, teacher = (m.to(memory_format=torch.channels_last) for m in (branch, teacher))  # type: ignore[call-overload]
-    lesson = Lesson(taught, withheld, space, data, device)
-    for parameter in branch.backbone.parameters():
-        parameter.requires_grad_()
-    tail = [*branch.widen.parameters(), *branch.shrink.parameters()]
-    optimiser = torch.optim.AdamW(
-        [{"params": tail, "part": 1.0}, {"params": list(branch.backbone.parameters()), "part": TUNED_PART}],
-        lr=RATE,
-        weight_decay=TUNED_DECAY,
-        fused=True,
-    )
-    average = [p.detach().clone() for p in branch.parameters()]
-    begun = time.time()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = group["part"] * RATE * min(1.0, (step + 1) / WARM_UP, 1.5 * (1 - step / steps))
-        crops, target = regions.batch(LIVE_BATCH)
-        target = place[target]
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
-            pooled = branch.pooled(crops)
-            with torch.no_grad():
-                told = teacher.classes(teacher.pooled(crops))
-        pooled, told = pooled.float(), told.float()
-        said = branch.classes(pooled)
-        found = branch.named(F.dropout(pooled, DROPOUT), branch.verdict(said))
-        kept = F.kl_div(said.log_softmax(-1), told.softmax(-1), reduction="batchmean")
-        loss = lesson(found, branch.verdict(told), target) + KNOWLEDGE * kept
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(branch.parameters(), 1.0)
-        optimiser.step()
-        keep = min(EMA, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(average, list(branch.parameters()), 1 - keep)
-        if step % 100 == 99:
-            right = (found @ lesson.table[: lesson.count].T).argmax(1) == target
-            said_so = f"loss {loss.item():.3f} kept {kept.item():.3f} right {right.float().mean().item():.3f}"
-            print(f"step {step + 1} {time.time() - begun:.0f} s", said_so, flush=True)
-    with torch.no_grad():
-        for parameter, mean in zip(branch.parameters(), average, strict=True):
-            parameter.copy_(mean)
-    return branch.eval().cpu()
-
-
 @torch.no_grad()
 def embeddings(regions: Collected, branch: ImageBranch, residual: bool = True) -> Tensor:
     """Of features of a frozen backbone; without the residual ImageNet's verdict alone."""
@@ -273,6 +231,7 @@ def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
     regions, space = Collected(cache), text_space(data, cache)
     branch = train(regions, space, data, set(withhold))
     torch.save(branch.state_dict(), cache / f"{name}.image.pt")
+    settings_file(cache, name).write_text(json.dumps(settings(withhold), indent=1))
     if withhold:
         return
     partial = train(regions, space, data, withheld_names(data))
@@ -282,14 +241,6 @@ def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
         rows[label] = judged(found, regions.kind[regions.held], regions.name[regions.held], data, space)
         print(label, rows[label], flush=True)
     (cache / "image.json").write_text(json.dumps(rows, indent=1))
-
-
-def run_live(data: Path, cache: Path, name: str, withhold: frozenset[str], device: str, steps: int) -> None:
-    """Trains the backbone too, on crops that `device` makes; `judge` reports it."""
-    space = text_space(data, cache)
-    names = training_names(data)[0]
-    album = Album(data, torch.device(device), {names.index(n) for n in withhold if n in names})
-    torch.save(tune(album, space, data, set(withhold), steps).state_dict(), cache / f"{name}.image.pt")
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from tiny import tiny_backbone
 
 from zegformer_tools.lite import album, image_live, live
 from zegformer_tools.lite.branch import ImageBranch
-from zegformer_tools.lite.data import CELL, is_held_out, training_names
+from zegformer_tools.lite.data import CELL, MASKED_SETS, is_held_out, training_names
 from zegformer_tools.lite.losses import NO_NAME, NOTHING
 from zegformer_tools.lite.names import EMBEDDING, TextSpace
 from zegformer_tools.lite.regions import Regions
@@ -91,7 +91,7 @@ def test_masks_lie_on_what_they_are_masks_of(data, monkeypatch):
 def test_what_a_photo_of_a_set_rules_out(data):
     torch.manual_seed(0)
     names, ids = training_names(data)
-    of = {kind: {name for (k, _), name in ids.items() if k == kind} for kind in album.MASKED_SETS}
+    of = {kind: {name for (k, _), name in ids.items() if k == kind} for kind in MASKED_SETS}
     taken = album.Album(data, CPU, {names.index("table")})
     kinds = dict(zip(taken.sets, taken.annotated, strict=True))
     for kind in ("voc", "ccp"):

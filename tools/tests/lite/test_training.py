@@ -33,7 +33,8 @@ def test_a_backbone_that_forgets_is_called_back():
         parameter.requires_grad_()
     words = model.namer.words
     lesson = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool), torch.zeros(5))
-    empty = Truth.of([Segments(np.zeros((0, 16, 24), bool), [], np.zeros((16, 24), bool))])
+    nothing = np.zeros((1, 5), bool)
+    empty = Truth.of([Segments(np.zeros((0, 16, 24), bool), [], np.zeros((16, 24), bool))], nothing, nothing)
     optimiser = torch.optim.AdamW(model.backbone.parameters(), lr=1e-3)
     known = []
     for _ in range(12):
@@ -53,7 +54,8 @@ def test_a_step_lowers_the_loss_and_unlabelled_cells_teach_no_background():
     masks = np.zeros((2, 16, 24), bool)
     masks[0, :8], masks[1, 8:] = True, True
     nowhere = np.zeros((16, 24), bool)
-    truth = Truth.of([Segments(masks, [0, 1], nowhere), Segments(masks, [-1, -1], nowhere)])
+    nothing = np.zeros((2, 5), bool)
+    truth = Truth.of([Segments(masks, [0, 1], nowhere), Segments(masks, [-1, -1], nowhere)], nothing, nothing)
     losses = Losses(words[:5], words[5:], torch.ones(5, 5, dtype=torch.bool), torch.zeros(5))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     found = []
@@ -117,7 +119,9 @@ def test_crops_are_padded_to_the_one_with_most_segments():
     masks = np.ones((2, 4, 4), bool)
     seen = np.ones((4, 4), bool)
     truth = Truth.of(
-        [Segments(masks[:1], [3], seen), Segments(masks, [NO_NAME, 5], ~seen), Segments(masks[:0], [], seen, 7)]
+        [Segments(masks[:1], [3], seen), Segments(masks, [NO_NAME, 5], ~seen), Segments(masks[:0], [], seen, 7)],
+        np.zeros((3, 8), bool),
+        np.zeros((3, 8), bool),
     )
     assert truth.names.tolist() == [[3, NOTHING], [NO_NAME, 5], [NOTHING, NOTHING]]
     assert truth.masks.flatten(2).any(2).tolist() == [[True, False], [True, True], [False, False]]

@@ -13,14 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from .backbone import PIXEL_MEAN, PIXEL_STD
-from .data import LABELLED_SETS, is_held_out, label_files, labelled_photos, photos, training_names
+from .data import LABELLED_SETS, annotated, is_held_out, label_files, labelled_photos, photos, training_names
 
 REGIONS = 512
 """Numbers of nameless segments start at the count of the names; at most so many in a label map."""
 LABELLED, EVERYTHING = -1, -2
 """In the place of a label: all that has one (who wears the garments), and the whole photo."""
-MASKED_SETS = ("voc", "coco", "ccp")
-"""Every pixel of these that shows one of the set's names is labelled."""
 GREY = 0.05
 """Of the crops that lose their colours."""
 
@@ -137,11 +135,8 @@ class Album:
         self.present = [sorted(photo.names) for photo in read]
         self.sides = np.array([photo.pixels.shape[:2] for photo in read])
         self.whole = torch.tensor([photo.whole for photo in read], device=device)
-        self.annotated = torch.zeros(len(read), self.count, dtype=torch.bool, device=device)
-        for kind in MASKED_SETS:
-            here = torch.from_numpy(np.flatnonzero(self.sets == kind)).to(device)
-            known = sorted({name for (of, _), name in ids.items() if of == kind} - withheld)
-            self.annotated[here[:, None], torch.tensor(known, dtype=torch.long, device=device)] = True
+        known, nothing = annotated(ids, self.count, withheld), np.zeros(self.count, bool)
+        self.annotated = torch.from_numpy(np.stack([known.get(kind, nothing) for kind in self.sets])).to(device)
         self.pixels = torch.from_numpy(np.concatenate([p.pixels.reshape(-1, 3) for p in read])).to(device)
         maps = [m.ravel() for p in read for m in p.labels]
         self.labels = torch.from_numpy(np.concatenate(maps)).to(device)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .backbone import CHANNELS
 from .cache import COMPOSITE, STORED, Row, numbers, unpacked
-from .data import Segments, sides
+from .data import sides
+from .losses import Truth
 
 BATCHES = {256: 16, 384: 8}
 """Crops a step, by their size; the sizes take turns at random."""
@@ -22,10 +23,12 @@ RARITY = 0.4
 
 
 class Cached:
-    """The cached crops of one size, without those in whose photos a withheld name occurs."""
+    """The cached crops of one size, without those in whose photos a withheld name occurs. `known`: see `annotated`."""
 
-    def __init__(self, cache: Path, short: int, rng: np.random.Generator, withheld: set[int]) -> None:
-        self.rng = rng
+    def __init__(
+        self, cache: Path, short: int, rng: np.random.Generator, withheld: set[int], known: dict[str, np.ndarray]
+    ) -> None:
+        self.rng, self.known = rng, known
         self.sides = sides(short)
         folder = cache / f"crops{short}"
         self.scales = {int(s): torch.from_numpy(v) for s, v in np.load(folder / "scales.npz").items()}
@@ -69,7 +72,8 @@ class Cached:
             weights[here] = share * rarity[here] / max(rarity[here].sum(), 1e-9)
         return weights
 
-    def batch(self, size: int) -> tuple[dict[int, Tensor], list[Segments]]:
+    def batch(self, size: int) -> tuple[dict[int, Tensor], list[Row]]:
+        """Features of some crops, and what is kept of these."""
         portrait = bool(self.rng.random() < self.portraits)
         indices, weights = self.choices[portrait]
         chosen = self.rng.choice(indices, size, p=weights)
@@ -78,4 +82,12 @@ class Cached:
         for s, c in CHANNELS.items():
             kept = torch.from_numpy(np.array(self.files[s][chosen])).float().reshape(size, c, h // s, w // s)
             features[s] = kept * self.scales[s][:, None, None] if STORED[s] is np.int8 else kept
-        return features, [unpacked(self.rows[i].segments) for i in chosen]
+        return features, [self.rows[i] for i in chosen]
+
+    def truth(self, rows: list[Row]) -> Truth:
+        nothing = np.zeros_like(next(iter(self.known.values())))
+        known = np.stack([self.known.get(row.set, nothing) for row in rows])
+        absent = known.copy()
+        for own, row in zip(absent, rows, strict=True):
+            own[list(row.present)] = False
+        return Truth.of([unpacked(row.segments) for row in rows], known, absent)

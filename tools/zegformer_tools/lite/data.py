@@ -17,6 +17,8 @@ CELL = 4
 """Pixels per cell of the label maps kept for training."""
 LEAST_CELLS = 12
 MOST_SEGMENTS = 40
+MASKED_SETS = ("voc", "coco", "ccp")
+"""Every pixel of these that shows one of the set's names is labelled."""
 LABELLED_SETS = ("caltech101", "grocery")
 """Photos with one name and no masks."""
 
@@ -148,6 +150,15 @@ def training_names(data: Path) -> tuple[list[str], dict[tuple[str, int], int]]:
                 names.append(name)
             ids[kind, label] = names.index(name)
     return names, ids
+
+
+def annotated(ids: dict[tuple[str, int], int], count: int, withheld: set[int]) -> dict[str, np.ndarray]:
+    """Set -> [N]: the names, of `count`, that would have been labelled in its photos, were they there."""
+    found = {kind: np.zeros(count, bool) for kind in MASKED_SETS}
+    for (kind, _), name in ids.items():
+        if kind in found and name not in withheld:
+            found[kind][name] = True
+    return found
 
 
 def labelled_photos(data: Path, name: str) -> Iterator[tuple[Path, int]]:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from . import losses
 from .backbone import Backbone, lite0
+from .cache import unpacked
 from .cached import BATCHES, Cached
-from .data import SHORT, Segments, training_names
-from .losses import Truth
+from .data import SHORT, Segments, annotated, training_names
 from .model import FINE, TEMPERATURE, Namer, PixelDecoder
 from .names import TextSpace, imagenet_names, text_space
 from .train import Batch, Options, Taught, balance, has_bf16, namer_ridge, rate_at
@@ -78,14 +78,15 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     names = training_names(data)[0]
     taught = Taught(space, names, options.withhold)
     withheld = {names.index(n) for n in options.withhold & {*names}}
-    crops = Cached(cache, SHORT, np.random.default_rng(options.seed), withheld)
+    known = annotated(training_names(data)[1], len(names), withheld)
+    crops = Cached(cache, SHORT, np.random.default_rng(options.seed), withheld, known)
     added = balance(options.balance, crops.frequency, len(names))
     teacher = losses.Losses(taught.table, taught.others, losses.exclusive(data), added)
     model = fresh(space)
 
     def draw() -> Batch:
-        features, truth = crops.batch(BATCHES[SHORT])
-        return features, Truth.of(truth)
+        features, rows = crops.batch(BATCHES[SHORT])
+        return features, crops.truth(rows)
 
     namer_ridge(model.namer, model.backbone, draw, taught.table)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.02, fused=True)
@@ -93,7 +94,8 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     for step in range(options.steps):
         for group in optimiser.param_groups:
             group["lr"] = options.rate * rate_at(step, step / options.steps)
-        features, truth = crops.batch(BATCHES[SHORT])
+        features, rows = crops.batch(BATCHES[SHORT])
+        truth = [unpacked(row.segments) for row in rows]
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             found = model(features)
         flat = found.embeddings.flatten(2).unbind()

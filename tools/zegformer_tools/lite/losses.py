@@ -52,11 +52,11 @@ class Truth:
     names: Tensor
     labelled: Tensor
     whole: Tensor
-    annotated: Tensor | None = None
-    absent: Tensor | None = None
+    annotated: Tensor
+    absent: Tensor
 
     @classmethod
-    def of(cls, crops: list[Segments]) -> Truth:
+    def of(cls, crops: list[Segments], annotated: np.ndarray, absent: np.ndarray) -> Truth:
         most = max(1, *(len(crop.names) for crop in crops))
         masks = torch.zeros(len(crops), most, *crops[0].masks.shape[1:], dtype=torch.bool)
         names = torch.full((len(crops), most), NOTHING)
@@ -64,7 +64,8 @@ class Truth:
             masks[b, : len(crop.names)] = torch.from_numpy(crop.masks)
             names[b, : len(crop.names)] = torch.tensor(crop.names, dtype=torch.long)
         labelled = torch.from_numpy(np.stack([crop.labelled for crop in crops]))
-        return cls(masks, names, labelled, torch.tensor([crop.whole for crop in crops]))
+        whole = torch.tensor([crop.whole for crop in crops])
+        return cls(masks, names, labelled, whole, torch.from_numpy(annotated), torch.from_numpy(absent))
 
 
 def pair_costs(points: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,8 +163,6 @@ class Losses:
         VOC labels every dog: a query on something that VOC does not label, a table, say, is taught not to say "dog",
         while what it should say is left open.
         """
-        if truth.annotated is None or truth.absent is None:
-            return torch.zeros((), device=scores.device)
         free = seen & ~taken
         count = len(self.names)
         wrong = torch.where((share < HARDLY_LABELLED)[..., None], truth.annotated[:, None], truth.absent[:, None])

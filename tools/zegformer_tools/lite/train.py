@@ -19,7 +19,7 @@ from .album import Album
 from .backbone import Backbone, lite0
 from .branch import ImageBranch
 from .cache import COMPOSITES, CROPS, PARTS, backbone_of
-from .data import training_names
+from .data import annotated, training_names
 from .losses import Truth
 from .model import QUERIES, Namer, Segmenter
 from .names import TextSpace, imagenet_names, text_space
@@ -197,15 +197,17 @@ def same(backbone: Backbone, other: Backbone) -> bool:
 class FromCache:
     """Batches of cached features."""
 
-    def __init__(self, cache: Path, rng: np.random.Generator, withheld: set[int]) -> None:
+    def __init__(self, data: Path, cache: Path, rng: np.random.Generator, withheld: set[int]) -> None:
         self.rng = rng
-        self.crops = {short: cached.Cached(cache, short, rng, withheld) for short in cached.BATCHES}
+        names, ids = training_names(data)
+        known = annotated(ids, len(names), withheld)
+        self.crops = {short: cached.Cached(cache, short, rng, withheld, known) for short in cached.BATCHES}
         self.frequency = self.crops[min(self.crops)].frequency
 
     def draw(self) -> Batch:
         short = int(self.rng.choice(list(cached.BATCHES)))
-        features, truth = self.crops[short].batch(cached.BATCHES[short])
-        return features, Truth.of(truth)
+        features, rows = self.crops[short].batch(cached.BATCHES[short])
+        return features, self.crops[short].truth(rows)
 
 
 def run(data: Path, cache: Path, name: str, options: Options) -> None:
@@ -232,7 +234,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     taught = Taught(space, names, options.withhold, device)
     rng = np.random.default_rng([options.seed, step])
     crops = live.Crops(data, Album(data, device, withheld), rng) if options.live else None
-    source = crops or FromCache(cache, rng, withheld)
+    source = crops or FromCache(data, cache, rng, withheld)
     added = balance(options.balance, source.frequency, len(names)).to(device)
     lesson = losses.Losses(taught.table, taught.others, losses.exclusive(data).to(device), added)
 

@@ -120,6 +120,8 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "early_layers": losses.EARLY_LAYERS,
         "no_object": losses.NO_OBJECT,
         "absent": losses.ABSENT,
+        "hardly_labelled": losses.HARDLY_LABELLED,
+        "least_area": losses.LEAST_AREA,
         "distillation": losses.DISTILLATION,
         "knowledge": losses.KNOWLEDGE,
         "whole": losses.WHOLE,

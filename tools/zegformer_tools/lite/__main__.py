@@ -59,9 +59,8 @@ def main() -> None:
 
         cache.build(options.data, options.cache, options.seed, options.start)
     elif options.command == "train":
-        from . import foil, train
+        from . import train
 
-        run = foil.run if options.foil else train.run
         told = train.Options(
             steps=options.steps,
             minutes=options.minutes,
@@ -74,8 +73,9 @@ def main() -> None:
             live=options.device != "cpu",
             batch=options.batch,
             tune=options.tune,
+            foil=options.foil,
         )
-        run(options.data, options.cache, options.name, told)
+        train.run(options.data, options.cache, options.name, told)
     elif options.command == "image":
         from . import image, image_live
 

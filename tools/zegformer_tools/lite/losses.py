@@ -98,8 +98,7 @@ class Losses:
 
     def __call__(self, found: Found, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
         device = found.background.device
-        picked = torch.randperm(len(self.others), device=device)[:NEGATIVES]
-        table = torch.cat([self.names, self.others[picked]])
+        table = self.table()
         scores = torch.cat([TEMPERATURE * found.embeddings @ table.T, found.background[..., None]], -1)
         spots = torch.randint(found.mask_features[0, 0].numel(), (len(scores), POINTS), device=device)
 
@@ -156,6 +155,11 @@ class Losses:
         loss = torch.stack([weights.get(part, 1.0) * value for part, value in parts.items()]).sum()
         right = (logits[:, : len(self.names)].argmax(1) == aim).sum() / asked
         return loss, {**{part: value.detach() for part, value in parts.items()}, "right": right}
+
+    def table(self) -> Tensor:
+        """[N + M, D]: the names, and others drawn anew that are only wrong."""
+        picked = torch.randperm(len(self.others), device=self.others.device)[:NEGATIVES]
+        return torch.cat([self.names, self.others[picked]])
 
     def ruled_out(self, scores: Tensor, truth: Truth, share: Tensor, taken: Tensor, seen: Tensor) -> Tensor:
         """Minus the logarithm of the chance that a free query says nothing that cannot be, on average over all B, Q.

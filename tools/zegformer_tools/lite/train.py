@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import cached, live, losses, warm
+from . import cached, foil, live, losses, warm
 from .album import Album
 from .backbone import Backbone, lite0
 from .branch import ImageBranch
 from .cache import COMPOSITES, CROPS, PARTS, backbone_of
 from .data import annotated, training_names
 from .losses import Truth
-from .model import QUERIES, Namer, Segmenter
+from .model import QUERIES, Found, Namer, Segmenter
 from .names import TextSpace, imagenet_names, text_space
 from .synonyms import SYNONYMS
 
@@ -104,6 +104,8 @@ class Options:
     """Live crops a step."""
     tune: float = 0.0
     """Of the rate, for the backbone, on live crops; 0 leaves it frozen."""
+    foil: bool = False
+    """Names every pixel by itself instead of segments."""
 
 
 def settings(options: Options, steps: int) -> dict[str, Any]:
@@ -154,6 +156,7 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "rate": options.rate,
         "balance": options.balance,
         "withheld": sorted(options.withhold),
+        "foil": options.foil,
         "start": options.start and json.loads((options.start / "training.json").read_text()),
     }
     return {**own, **constants, **(from_pixels if options.live else from_cache)}
@@ -178,7 +181,7 @@ def balance(part: float, frequency: dict[int, float], count: int) -> Tensor:
     return found
 
 
-def groups(model: Segmenter, tune: float) -> list[dict[str, Any]]:
+def groups(model: Segmenter | foil.PerPixel, tune: float) -> list[dict[str, Any]]:
     """The parameters that learn, with their parts of the rate."""
     careful = ("layers.", "content", "place", "mask1.", "mask2.", "mask3.")
     found: dict[float, list[Tensor]] = {1.0: [], DECODER_PART: []}
@@ -220,7 +223,8 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     space = text_space(data, cache)
     names = training_names(data)[0]
     withheld = {names.index(n) for n in options.withhold if n in names}
-    model = fresh(space).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made = foil.fresh(space) if options.foil else fresh(space)
+    model = made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(groups(model, options.tune), lr=options.rate, weight_decay=DECAY, fused=True)
     file = cache / f"{name}.pt"
@@ -239,6 +243,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     source = crops or FromCache(data, cache, rng, withheld)
     added = balance(options.balance, source.frequency, len(names)).to(device)
     lesson = losses.Losses(taught.table, taught.others, losses.exclusive(data).to(device), added)
+    teach = foil.PixelLosses(lesson) if options.foil else lesson
 
     def draw() -> tuple[dict[int, Tensor], Tensor | None, Truth]:
         """Features, what the frozen head makes of the same pixels where the backbone learns, and what is there."""
@@ -253,8 +258,10 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     def autocast() -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or has_bf16())
 
+    if options.start and options.foil:
+        raise SystemExit("a bundle has no weights for the foil: leave --start out")
     if step == 0:
-        if options.start:
+        if options.start and isinstance(model, Segmenter):
             warm.load(model, options.start)
             branch = ImageBranch(lite0(), model.namer.words.cpu())
             warm.load_image(branch, options.start)
@@ -275,7 +282,7 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
             features, frozen, truth = draw()
             found = model(features, frozen)
         lesson.names = taught.in_words()
-        loss, report = lesson(found, truth)
+        loss, report = teach(found, truth)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -286,8 +293,10 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
         with torch.no_grad():
             state = dict(model.named_parameters())
             torch._foreach_lerp_([average[key] for key in learned], [state[key] for key in learned], 1 - keep)
-        # Queries that all say the same cannot be told apart again: 0 here means a run to be given up.
-        recent.append({**report, "spread": found.mask_vectors[-1].detach().std(1).mean()})
+        if isinstance(found, Found):
+            # Queries that all say the same cannot be told apart again: 0 here means a run to be given up.
+            report["spread"] = found.mask_vectors[-1].detach().std(1).mean()
+        recent.append(report)
         if step % 50 == 0:
             means = {k: round(torch.stack([r[k] for r in recent]).float().mean().item(), 3) for k in recent[0]}
             print(f"step {step} {time.time() - begun:.0f} s", means, flush=True)

@@ -159,6 +159,8 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "foil": options.foil,
         "start": options.start and json.loads((options.start / "training.json").read_text()),
     }
+    if options.foil:
+        constants["pixels"] = foil.PIXELS
     return {**own, **constants, **(from_pixels if options.live else from_cache)}
 
 
@@ -217,6 +219,8 @@ class FromCache:
 
 def run(data: Path, cache: Path, name: str, options: Options) -> None:
     """Trains for so many steps in all, from the checkpoint if there is one; keeps the averaged weights."""
+    if options.start and options.foil:
+        raise SystemExit("a bundle has no weights for the foil: leave --start out")
     device = torch.device(options.device)
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(options.seed)
@@ -258,8 +262,6 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
     def autocast() -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or has_bf16())
 
-    if options.start and options.foil:
-        raise SystemExit("a bundle has no weights for the foil: leave --start out")
     if step == 0:
         if options.start and isinstance(model, Segmenter):
             warm.load(model, options.start)

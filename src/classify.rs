@@ -25,6 +25,14 @@ pub struct ClassifyOptions {
     pub seen: Vec<bool>,
 }
 
+impl ClassifyOptions {
+    /// Whether outcome `at`, of names, distractors and background in that order, is one of those that the image branch
+    /// takes for one.
+    pub fn is_grouped(&self, at: usize, names: usize) -> bool {
+        self.ensembling == Ensembling::Grouped && (at >= names || self.seen.get(at) == Some(&true))
+    }
+}
+
 /// One segment as the two branches see it.
 #[derive(Clone, Debug)]
 pub struct SegmentView<'a> {
@@ -100,6 +108,10 @@ pub fn classify(
 /// With lambda = 2/3 (section 3.3): unseen classes `p^(1/3) c^(2/3)`; in [`Ensembling::Split`] seen classes
 /// `p^(2/3) c^(1/3)`, after the image branch's scores of all seen classes were set to their mean, so that it
 /// re-weighs seen against unseen but never one seen class against another.
+///
+/// [`Ensembling::Grouped`] keeps that principle where the query branch is at its best with seen classes: the image
+/// branch's scores of the group (seen classes, distractors, background) are their sum `C`, dealt out as the query
+/// branch would, `C p / P` with `P` its own sum. Fused they are `p (C / P)^lambda`; without unseen classes `p`.
 fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f32> {
     let lambda = options.lambda;
     let unseen = |p: f32, c: f32| p.powf(1.0 - lambda) * c.powf(lambda);
@@ -115,6 +127,16 @@ fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f3
                 .zip(c)
                 .enumerate()
                 .map(|(at, (&p, &c))| if is_seen(at) { p.powf(lambda) * mean.powf(1.0 - lambda) } else { unseen(p, c) })
+                .collect()
+        }
+        Ensembling::Grouped => {
+            let grouped = |at: usize| options.is_grouped(at, count);
+            let mass = |scores: &[f32]| (0..scores.len()).filter(|&at| grouped(at)).map(|at| scores[at]).sum::<f32>();
+            let sway = (mass(c) / mass(p).max(f32::MIN_POSITIVE)).powf(lambda);
+            p.iter()
+                .zip(c)
+                .enumerate()
+                .map(|(at, (&p, &c))| if grouped(at) { p * sway } else { unseen(p, c) })
                 .collect()
         }
     }
@@ -161,6 +183,25 @@ mod tests {
         }
         // The image branch prefers the second seen class, but may not re-rank seen classes.
         assert!(fused[0] > fused[1]);
+    }
+
+    #[test]
+    fn grouped_ensembling_by_hand() {
+        // Two seen classes, an unseen one, a distractor, the background.
+        let p = [0.4, 0.1, 0.2, 0.1, 0.2];
+        let c = [0.1, 0.3, 0.5, 0.05, 0.05];
+        let fused = fuse(&p, &c, 3, &options(Ensembling::Grouped, vec![true, true, false]));
+        let sway = (0.5f32 / 0.8).powf(2.0 / 3.0);
+        let unseen = 0.2f32.powf(1.0 / 3.0) * 0.5f32.powf(2.0 / 3.0);
+        let wanted = [0.4 * sway, 0.1 * sway, unseen, 0.1 * sway, 0.2 * sway];
+        for (found, wanted) in fused.iter().zip(wanted) {
+            assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+        }
+        // Nothing unseen: the image branch has no say. Nothing seen that the query branch believes in: no division by 0.
+        let fused = fuse(&p, &c, 3, &options(Ensembling::Grouped, vec![true; 3]));
+        assert!(fused.iter().zip(p).all(|(found, p)| (found - p).abs() < 1e-6), "{fused:?}");
+        let fused = fuse(&[1.0, 0.0], &[0.5, 0.5], 1, &options(Ensembling::Grouped, vec![false]));
+        assert_eq!(fused[1], 0.0);
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn wrong_usage_is_exit_code_2() {
         &["segment", PHOTO, "--classes", "cat"],
         &["segment", PHOTO, "--classes", " , ", "--out", "x"],
         &["segment", PHOTO, "--classes", "cat", "--out", "x", "--branch", "both"],
+        &["segment", PHOTO, "--classes", "cat", "--out", "x", "--branch", "query", "--ensembling", "all"],
         &["segment", PHOTO, "--classes", "cat", "--out", "x", "--lambda", "much"],
         &["bundle"],
         &["bundle", "check"],
@@ -137,6 +138,7 @@ fn it_says_what_a_phrase_is_looked_for_as() {
     let document: serde_json::Value = serde_json::from_slice(&fs::read(out.join("chelsea.json")).unwrap()).unwrap();
     assert_eq!(document["classes"][0]["looked_for_as"], "cat");
     assert_eq!(document["classes"][1]["looked_for_as"], serde_json::Value::Null);
+    assert_eq!([&document["classes"][0]["seen"], &document["classes"][1]["seen"]], [false, true]);
 }
 
 #[test]

@@ -2,10 +2,16 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use common::open_bundle;
+use async_trait::async_trait;
+use common::{Folder, open_bundle};
+use zegformer::bundle::{BundleError, Ensembling, Mode, Source};
+use zegformer::engine::EngineChoice;
+use zegformer::pipeline::{Pipeline, Unobserved};
 use zegformer::text::prompts::key;
 
 fn folder() -> PathBuf {
@@ -23,6 +29,54 @@ fn distractors_have_ready_vectors() {
     let missing: Vec<String> =
         bundle.other.expect("distractors").distractors.into_iter().filter(|name| !ready.contains(&key(name))).collect();
     assert!(missing.is_empty(), "no ready vectors for {missing:?}");
+}
+
+/// The model's folder, with a list of the files that were read from it.
+struct Listed(Folder, RefCell<Vec<String>>);
+
+#[async_trait(?Send)]
+impl Source for Listed {
+    async fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
+        self.1.borrow_mut().push(name.to_string());
+        self.0.read(name).await
+    }
+}
+
+/// The image branch never re-ranks names that the segmenter learned with masks, so that their lists need no crops and no
+/// download of its graph; a name that it did not learn so gets both.
+#[test]
+fn the_image_branch_is_for_names_without_masks() {
+    let source = Rc::new(Listed(Folder(folder()), RefCell::default()));
+    let bundle = open_bundle(&folder());
+    let (image, text) = (bundle.image.graph.clone(), bundle.text.graph.clone());
+    let mut pipeline = pollster::block_on(Pipeline::new(bundle, source.clone(), EngineChoice::Cpu)).expect("an engine");
+    pipeline.set_photo(&std::fs::read("tests/photos/chelsea.png").expect("the photo")).expect("a photo");
+
+    pipeline.set_classes("the cats, Hund, sofa | couch, pony, wall").expect("names");
+    for mode in [Mode::Fast, Mode::Lite] {
+        let mut options = pipeline.options().clone();
+        options.mode = mode;
+        pipeline.set_options(options).expect("options");
+        let result = pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result");
+        assert!(result.classes.iter().all(|class| class.seen == Some(true)), "{:?}", result.classes);
+        assert!(!result.image_has_a_say);
+        assert!(!result.segments.is_empty() && result.segments.iter().all(|s| s.scores.by_image.is_none()));
+    }
+    assert!(!source.1.borrow().contains(&image) && !source.1.borrow().contains(&text), "{:?}", source.1.borrow());
+
+    pipeline.set_classes("a ginger cat, wall").expect("names");
+    let result = pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result");
+    assert_eq!(result.classes.iter().map(|class| class.seen).collect::<Vec<_>>(), [Some(false), Some(true)]);
+    assert!(result.image_has_a_say);
+    assert!(result.segments.iter().any(|segment| segment.scores.by_image.is_some()));
+    assert!(source.1.borrow().contains(&image));
+
+    // Asked for, it has a say in every name.
+    pipeline.set_classes("cat, wall").expect("names");
+    let mut options = pipeline.options().clone();
+    options.ensembling = Ensembling::All;
+    pipeline.set_options(options).expect("options");
+    assert!(pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result").image_has_a_say);
 }
 
 /// Known names need the segmenter, the image branch and the vocabulary; that much may be sent before the first overlay.

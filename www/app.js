@@ -282,6 +282,7 @@ function show(found) {
     result = found;
     overlay.showResult(found);
     legend.show(found);
+    settings.showResult(found);
     downloads.enable(found !== null);
     byId('found').hidden = found === null;
     byId('segments-box').hidden = !found || found.segments.length === 0;

@@ -94,7 +94,7 @@ export class Legend {
      * @param {Set<number>} hidden
      */
     #item(index, hidden) {
-        const { name, about, share } = /** @type {Result} */ (this.#result).classes[index];
+        const { name, about, seen, share } = /** @type {Result} */ (this.#result).classes[index];
         const item = document.createElement('li');
         item.dataset.class = name;
         item.dataset.share = String(share);
@@ -115,6 +115,10 @@ export class Legend {
         if (about) {
             const note = span('legend-about', `looked for as “${about}”`);
             note.title = `The model looks for “${about}”; it hardly tells one from another by the rest of the phrase.`;
+            label.append(note);
+        } else if (seen === false) {
+            const note = span('legend-about', 'learned without masks');
+            note.title = `The training had no mask of “${name}”: the model goes by what the words mean.`;
             label.append(note);
         }
         toggle.append(span('swatch', ''), label, span('legend-share', percent(share)));

@@ -11,7 +11,7 @@
  * }} Options
  * @typedef {{
  *   name: string, description: string, licence: string, source: string, mode: Mode, modes: Mode[], queries: number,
- *   resolutions: string[], defaultResolution: string, lambda: number, threshold: number | null, seen: string[],
+ *   resolutions: string[], defaultResolution: string, lambda: number, threshold: number | null,
  * }} BundleInfo
  * @typedef {{
  *   stage: string, state: 'start' | 'progress' | 'done', done?: number, total?: number, ms?: number, cached?: boolean,
@@ -22,8 +22,8 @@
  * }} Segment
  * @typedef {{
  *   width: number, height: number, labels: Uint8Array, confidence: Uint8Array,
- *   classes: {name: string, about: string | null, share: number}[], other: number, segments: Segment[],
- *   ms: number, stages: Record<string, number>,
+ *   classes: {name: string, about: string | null, seen: boolean | null, share: number}[], other: number,
+ *   segments: Segment[], imageHasASay: boolean, ms: number, stages: Record<string, number>,
  * }} Result
  * @typedef {'labels.png' | 'overlay.png' | 'json' | 'coco' | 'geojson'} ExportKind
  *

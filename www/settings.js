@@ -1,6 +1,6 @@
 /** The settings: engine and what the pipeline takes as options. */
 
-/** @import { Branch, BundleInfo, EngineChoice, EngineInfo, Mode, Options } from './protocol.js' */
+/** @import { Branch, BundleInfo, EngineChoice, EngineInfo, Mode, Options, Result } from './protocol.js' */
 
 /** @type {Record<Mode, string>} */
 const MODES = {
@@ -102,6 +102,17 @@ export class Settings {
             option.textContent = words;
             return option;
         }));
+    }
+
+    /**
+     * Says why the image crops' weight changes nothing, where that is for the names.
+     *
+     * @param {Result | null} result
+     */
+    showResult(result) {
+        const chosen = this.#input('branch').value === 'fused' && Number(this.#input('lambda').value) > 0;
+        const idle = result !== null && !result.imageHasASay && chosen;
+        this.#output('lambda-hint').textContent = idle ? 'No say at present: the model knows all these names by masks.' : '';
     }
 
     #write() {

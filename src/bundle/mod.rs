@@ -234,6 +234,8 @@ pub enum Ensembling {
     Split,
     /// All classes as if unseen.
     All,
+    /// Unseen classes as in `All`; for the image branch all else is one class, so that it never re-ranks what was seen.
+    Grouped,
     /// The image branch alone.
     Image,
     /// The query branch alone.

@@ -79,16 +79,19 @@ impl Pipeline {
 
     /// The largest segments whose name the image branch may change, in the order of their numbers.
     fn doubtful_segments(&self) -> Result<Vec<usize>, Error> {
-        let lambda = if self.options.ensembling == Ensembling::Image { 1.0 } else { self.options.lambda };
+        let mut options = self.classify_options();
+        if options.ensembling == Ensembling::Image {
+            options.lambda = 1.0;
+        }
         let scores = self.classify(&Task::Nothing)?;
         let segments = self.kept.segments.iter().flatten();
         let mut doubtful: Vec<_> = segments
             .zip(&scores)
-            .filter(|(_, scores)| worth::is_doubtful(scores, lambda))
+            .filter(|(_, scores)| worth::is_doubtful(scores, &options))
             .map(|(segment, _)| (segment.area, segment.query))
             .collect();
         doubtful.sort_unstable_by(|a, b| b.cmp(a));
-        if lambda < 1.0 {
+        if options.lambda < 1.0 {
             doubtful.truncate(MOST_CROPS);
         }
         let mut queries: Vec<usize> = doubtful.into_iter().map(|(_, query)| query).collect();

@@ -8,6 +8,7 @@ mod options;
 mod shapes;
 mod watch;
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::bundle::{Bundle, Ensembling, Mode, Source};
@@ -17,7 +18,7 @@ use crate::engine::{Engine, EngineChoice, EngineInfo, Graph, cpu, run_named};
 use crate::photo::{Photo, Resized};
 use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
-use crate::text::prompts::{Class, parse_classes};
+use crate::text::prompts::{Class, key, parse_classes};
 
 use graphs::in_graph;
 pub(crate) use graphs::load_graph;
@@ -47,6 +48,8 @@ pub struct Pipeline {
     /// The image branch's graph with its file: the one for crops, or the one-pass graph.
     image: Option<(String, Box<dyn Graph>)>,
     text: TextEncoder,
+    /// Keys of the names that the segmenter was trained on.
+    seen: HashSet<String>,
     photo: Option<Photo>,
     classes: Vec<Class>,
     kept: Kept,
@@ -83,6 +86,8 @@ pub struct Segmentation {
     /// Part of the photo that is none of the classes, 0..1.
     pub other: f32,
     pub segments: Vec<Segment>,
+    /// Whether the image branch could have changed a name, as the names and options are.
+    pub image_has_a_say: bool,
     /// Milliseconds of each stage that ran; a kept result counts 0.
     pub stages: Vec<(Stage, f64)>,
 }
@@ -93,6 +98,8 @@ pub struct ClassResult {
     pub name: String,
     /// What a phrase was looked for as: "dog", for "a brown dog".
     pub about: Option<String>,
+    /// Whether the segmenter was trained on one of its names; `None` where the bundle does not say on which it was.
+    pub seen: Option<bool>,
     /// Part of the photo's pixels, 0..1.
     pub share: f32,
 }
@@ -113,6 +120,7 @@ impl Pipeline {
         Ok(Pipeline {
             options: Options::of(&bundle),
             text: TextEncoder::default(),
+            seen: bundle.classify.seen.iter().map(|name| key(name)).collect(),
             bundle,
             source,
             engine,
@@ -201,9 +209,8 @@ impl Pipeline {
             self.run_text().await?;
         }
         watch.done().await?;
-        let crops_wanted = self.options.ensembling != Ensembling::Query && self.options.lambda > 0.0;
         self.find_segments()?;
-        let task = self.image_task(crops_wanted)?;
+        let task = self.image_task(self.image_has_a_say())?;
         watch.stage(Stage::Crops, self.kept.looks.suffice(&task)).await?;
         self.look(&task, &mut watch).await?;
         watch.done().await?;
@@ -320,8 +327,32 @@ impl Pipeline {
         Ok(())
     }
 
+    /// For each class whether the segmenter was trained on one of its names, as typed or in another form that means the
+    /// same.
     fn seen(&self) -> Vec<bool> {
-        self.classes.iter().map(|class| self.bundle.classify.seen.iter().any(|name| class.has_name(name))).collect()
+        let seen = |name: &str| {
+            self.seen.contains(&key(name)) || self.text.known(name).is_some_and(|known| self.seen.contains(&key(known)))
+        };
+        self.classes.iter().map(|class| class.names().any(seen)).collect()
+    }
+
+    fn image_has_a_say(&self) -> bool {
+        match self.options.ensembling {
+            Ensembling::Query => false,
+            Ensembling::Image => true,
+            Ensembling::Grouped => self.options.lambda > 0.0 && !self.seen().into_iter().all(|seen| seen),
+            Ensembling::All | Ensembling::Split => self.options.lambda > 0.0,
+        }
+    }
+
+    fn classify_options(&self) -> ClassifyOptions {
+        ClassifyOptions {
+            temperature: self.options.temperature,
+            lambda: self.options.lambda,
+            ensembling: self.options.ensembling,
+            margin: self.options.margin,
+            seen: self.seen(),
+        }
     }
 
     fn classify(&self, task: &Task) -> Result<Vec<SegmentScores>, Error> {
@@ -341,14 +372,7 @@ impl Pipeline {
             .collect();
         let none = ClassVectors::default();
         let distractors = if self.options.distractors { distractors } else { &none };
-        let options = ClassifyOptions {
-            temperature: self.options.temperature,
-            lambda: self.options.lambda,
-            ensembling: self.options.ensembling,
-            margin: self.options.margin,
-            seen: self.seen(),
-        };
-        Ok(classify(&views, vectors, distractors, &options))
+        Ok(classify(&views, vectors, distractors, &self.classify_options()))
     }
 
     fn compose(&self, scores: &[SegmentScores]) -> Result<LabelMap, Error> {
@@ -374,9 +398,11 @@ impl Pipeline {
             .classes
             .iter()
             .enumerate()
-            .map(|(at, class)| ClassResult {
+            .zip(self.seen())
+            .map(|((at, class), seen)| ClassResult {
                 name: class.name.clone(),
                 about: self.text.about(&class.name).map(str::to_owned),
+                seen: (!self.seen.is_empty()).then_some(seen),
                 share: share(at),
             })
             .collect();
@@ -384,6 +410,7 @@ impl Pipeline {
         Segmentation {
             classes,
             other: share(OTHER as usize),
+            image_has_a_say: self.image_has_a_say(),
             segments: segments.map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect(),
             map,
             stages,

@@ -83,6 +83,8 @@ pub struct ClassEntry {
     pub synonyms: Vec<String>,
     /// What its first name was looked for as, if that is a phrase: "dog", for "a brown dog".
     pub looked_for_as: Option<String>,
+    /// Whether the segmenter was trained on one of its names; null where the model does not say on which it was.
+    pub seen: Option<bool>,
     /// Its colour, `#rrggbb`.
     pub colour: String,
     /// Its pixels.
@@ -167,6 +169,7 @@ pub fn regions(
             name: class.name.clone(),
             synonyms: class.synonyms.clone(),
             looked_for_as: None,
+            seen: None,
             colour: palette::hex(index as u8),
             area: mask.area(),
             share: share(mask.area()),

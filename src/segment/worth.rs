@@ -1,7 +1,7 @@
 //! Which proposals are worth a crop, as far as can be told before any crop is made.
 
 use super::Proposals;
-use crate::classify::{SegmentScores, dot, softmax};
+use crate::classify::{ClassifyOptions, SegmentScores, dot, softmax};
 
 /// The image branch prefers one of two outcomes by a factor of at most `e^IMAGE_SWAY`, nearly always: of 160 segments of the
 /// default model whose name it changed, `is_doubtful` misses about seven.
@@ -45,37 +45,47 @@ pub fn worth_a_crop(proposals: &Proposals, names: &[Vec<f32>], temperature: f32)
     (0..proposals.count()).filter(|&query| worth[query]).collect()
 }
 
-/// For [`crate::bundle::Mode::Lite`]: whether the image branch, with its weight `lambda`, may overturn the best outcome of
+/// For [`crate::bundle::Mode::Lite`]: whether the image branch, with its weight lambda, may overturn the best outcome of
 /// these scores of the query branch alone; the outcomes are names, distractors and the background.
 ///
 /// That takes `p2^(1 - lambda) c2^lambda > p1^(1 - lambda) c1^lambda`, so that
-/// `(1 - lambda) ln(p1 / p2) < lambda ln(c2 / c1)`.
-pub fn is_doubtful(by_query: &SegmentScores, lambda: f32) -> bool {
-    let (mut first, mut second) = (0.0f32, 0.0f32);
-    for &score in by_query.fused.iter().chain(&by_query.distractors).chain([&by_query.background]) {
-        if score > first {
-            (first, second) = (score, first);
-        } else {
-            second = second.max(score);
-        }
-    }
-    (1.0 - lambda) * (first / second).ln() < lambda * IMAGE_SWAY
+/// `ln(p1^(1 - lambda)) - ln(p2^(1 - lambda)) < lambda ln(c2 / c1)`. The members of a group, whose sums are `P` and `C`,
+/// have `p P^(-lambda)` in the place of `p^(1 - lambda)`, `C` in that of `c`, and never overturn each other.
+pub fn is_doubtful(by_query: &SegmentScores, options: &ClassifyOptions) -> bool {
+    let outcomes: Vec<f32> =
+        by_query.fused.iter().chain(&by_query.distractors).chain([&by_query.background]).copied().collect();
+    let grouped = |at: usize| options.is_grouped(at, by_query.fused.len());
+    let group: f32 = (0..outcomes.len()).filter(|&at| grouped(at)).map(|at| outcomes[at]).sum();
+    let log = |score: f32| score.max(f32::MIN_POSITIVE).ln();
+    let part = |at: usize| log(outcomes[at]) - options.lambda * log(if grouped(at) { group } else { outcomes[at] });
+    let Some(first) = (0..outcomes.len()).max_by(|&a, &b| outcomes[a].total_cmp(&outcomes[b])) else { return false };
+    (0..outcomes.len())
+        .filter(|&at| at != first && !(grouped(at) && grouped(first)))
+        .any(|at| part(first) - part(at) < options.lambda * IMAGE_SWAY)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Ensembling;
     use crate::engine::Tensor;
 
-    #[test]
-    fn a_clear_lead_is_no_doubt() {
-        let scores = |fused: &[f32], distractors: &[f32], background| SegmentScores {
+    fn scores(fused: &[f32], distractors: &[f32], background: f32) -> SegmentScores {
+        SegmentScores {
             query: 0,
             by_query: fused.to_vec(),
             by_image: None,
             fused: fused.to_vec(),
             distractors: distractors.to_vec(),
             background,
+        }
+    }
+
+    #[test]
+    fn a_clear_lead_is_no_doubt() {
+        let is_doubtful = |scores: &SegmentScores, lambda| {
+            let ensembling = Ensembling::All;
+            is_doubtful(scores, &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, seen: vec![] })
         };
         // With a weight of 0.2 the limit is e^2 = 7.39.
         assert!(is_doubtful(&scores(&[0.7, 0.1], &[0.1], 0.1), 0.2));
@@ -86,6 +96,24 @@ mod tests {
         // The image branch alone decides, or it has no say.
         assert!(is_doubtful(&scores(&[0.99], &[], 0.01), 1.0));
         assert!(!is_doubtful(&scores(&[0.6], &[], 0.4), 0.0));
+    }
+
+    #[test]
+    fn a_group_is_in_no_doubt_about_itself() {
+        let grouped = |seen: &[bool]| ClassifyOptions {
+            temperature: 1.0,
+            lambda: 0.2,
+            ensembling: Ensembling::Grouped,
+            margin: 0.0,
+            seen: seen.to_vec(),
+        };
+        // Two names at odds: with one of them unseen there is a doubt, with both seen there is none.
+        let at_odds = scores(&[0.4, 0.35], &[0.1], 0.15);
+        assert!(is_doubtful(&at_odds, &grouped(&[true, false])));
+        assert!(is_doubtful(&at_odds, &grouped(&[false, true])));
+        assert!(!is_doubtful(&at_odds, &grouped(&[true, true])));
+        // An unseen name far behind: ln(0.96 / 0.96^0.2) - ln(0.0005^0.8) = 6.05 > 1.6.
+        assert!(!is_doubtful(&scores(&[0.96, 0.0005], &[], 0.0395), &grouped(&[true, false])));
     }
 
     /// Four proposals on a grid of 2 x 3 cells, of which the photo covers 2 x 2.

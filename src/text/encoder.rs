@@ -69,6 +69,11 @@ impl TextEncoder {
         self.vectors.as_ref().and_then(WordVectors::vocabulary).map_or(&[], Vocabulary::names)
     }
 
+    /// The vocabulary's name of the same meaning (see [`Vocabulary::known`]).
+    pub fn known(&self, name: &str) -> Option<&str> {
+        self.vectors.as_ref()?.vocabulary()?.known(name)
+    }
+
     /// The known name that a phrase leans on (see [`Vocabulary::about`]).
     pub fn about(&self, name: &str) -> Option<&str> {
         self.vectors.as_ref()?.vocabulary()?.about(name)

@@ -81,9 +81,17 @@ impl Vocabulary {
     /// The unit vector of a name (`width` numbers), found if the name equals a known one but for case and white space, or,
     /// [with heads](Self::with_heads), is another form of one.
     pub fn vector(&self, branch: Branch, name: &str) -> Option<Vec<f32>> {
+        Some(self.row(branch, self.row_of(name)?))
+    }
+
+    /// The name in the vocabulary whose vector a name has: its own, or, [with heads](Self::with_heads), another form.
+    pub fn known(&self, name: &str) -> Option<&str> {
+        Some(&self.names[self.row_of(name)?])
+    }
+
+    fn row_of(&self, name: &str) -> Option<usize> {
         let exact = self.rows.get(&key(name)).copied();
-        let row = exact.or_else(|| self.head.and(self.form(name)).filter(|&(_, whole)| whole).map(|(row, _)| row))?;
-        Some(self.row(branch, row))
+        exact.or_else(|| self.head.and(self.form(name)).filter(|&(_, whole)| whole).map(|(row, _)| row))
     }
 
     /// The known name that a phrase leans on; `None` for a name that is known as it is or in another form.
@@ -240,6 +248,8 @@ mod tests {
         let vocabulary = vocabulary().with_heads(Some(1.0));
         assert_eq!(vocabulary.vector(Branch::Query, "the cats"), Some(vec![1.0, 0.0]));
         assert_eq!(vocabulary.vector(Branch::Query, "a black cat"), None);
+        assert_eq!((vocabulary.known("the cats"), vocabulary.known("CAT")), (Some("Cat"), Some("Cat")));
+        assert_eq!((vocabulary.known("a black cat"), vocabulary.known("blorf")), (None, None));
         assert_eq!(vocabulary.about("a black cat"), Some("Cat"));
         assert_eq!((vocabulary.about("the cats"), vocabulary.about("blorf")), (None, None));
         let mut vectors = WordVectors::new(Some(vocabulary), true, 2);

@@ -52,7 +52,7 @@ impl Zegformer {
         to_js(&EngineView { kind: info.kind.name(), adapter: &info.adapter, reason: &info.reason })
     }
 
-    /// `{name, description, licence, source, mode, modes, queries, resolutions, defaultResolution, lambda, threshold, seen}`.
+    /// `{name, description, licence, source, mode, modes, queries, resolutions, defaultResolution, lambda, threshold}`.
     #[wasm_bindgen(getter)]
     pub fn bundle(&self) -> Result<JsValue, JsError> {
         let bundle = self.pipeline.bundle();
@@ -68,7 +68,6 @@ impl Zegformer {
             default_resolution: &bundle.pixels.default,
             lambda: bundle.classify.lambda,
             threshold: self.pipeline.options().threshold,
-            seen: &bundle.classify.seen,
         })
     }
 
@@ -216,7 +215,6 @@ struct BundleView<'a> {
     default_resolution: &'a str,
     lambda: f32,
     threshold: f32,
-    seen: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -287,12 +285,14 @@ impl EventView {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ResultView<'a> {
     width: usize,
     height: usize,
     classes: Vec<ShareView<'a>>,
     other: f32,
     segments: Vec<SegmentView<'a>>,
+    image_has_a_say: bool,
     ms: f64,
     stages: std::collections::BTreeMap<&'static str, f64>,
 }
@@ -301,6 +301,7 @@ struct ResultView<'a> {
 struct ShareView<'a> {
     name: &'a str,
     about: Option<&'a str>,
+    seen: Option<bool>,
     share: f32,
 }
 
@@ -347,10 +348,11 @@ impl<'a> ResultView<'a> {
             classes: result
                 .classes
                 .iter()
-                .map(|c| ShareView { name: &c.name, about: c.about.as_deref(), share: c.share })
+                .map(|c| ShareView { name: &c.name, about: c.about.as_deref(), seen: c.seen, share: c.share })
                 .collect(),
             other: result.other,
             segments: result.segments.iter().map(segment).collect(),
+            image_has_a_say: result.image_has_a_say,
             ms: result.stages.iter().map(|(_, ms)| ms).sum(),
             stages: result.stages.iter().map(|(stage, ms)| (stage.name(), *ms)).collect(),
         }

@@ -100,6 +100,11 @@ struct Settings {
     #[arg(long, value_name = "NAME")]
     branch: Option<Branch>,
 
+    /// How both branches are fused: all: the image branch has a say in every class; split: as in the paper, seen and unseen
+    /// classes in opposite ways; grouped: it has one in unseen classes alone
+    #[arg(long, value_name = "NAME", conflicts_with = "branch")]
+    ensembling: Option<Fusion>,
+
     /// official: every proposal is cropped and summed on the photo's pixels; fast: those that matter are cropped; one-pass:
     /// none, the image branch sees the photo once (models with such a graph); lite: the largest are cropped and summed on
     /// the mask grid
@@ -120,6 +125,13 @@ enum Branch {
     Fused,
     Query,
     Image,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Fusion {
+    All,
+    Split,
+    Grouped,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -162,11 +174,14 @@ impl Settings {
         options.margin = self.margin.unwrap_or(options.margin);
         options.threshold = self.threshold.unwrap_or(options.threshold);
         options.temperature = self.temperature.unwrap_or(options.temperature);
-        options.ensembling = match self.branch {
-            None => options.ensembling,
-            Some(Branch::Fused) => pipeline.bundle().classify.ensembling,
-            Some(Branch::Query) => Ensembling::Query,
-            Some(Branch::Image) => Ensembling::Image,
+        options.ensembling = match (self.branch, self.ensembling) {
+            (None, None) => options.ensembling,
+            (Some(Branch::Fused), _) => pipeline.bundle().classify.ensembling,
+            (Some(Branch::Query), _) => Ensembling::Query,
+            (Some(Branch::Image), _) => Ensembling::Image,
+            (None, Some(Fusion::All)) => Ensembling::All,
+            (None, Some(Fusion::Split)) => Ensembling::Split,
+            (None, Some(Fusion::Grouped)) => Ensembling::Grouped,
         };
         options.mode = match self.mode {
             None => options.mode,

@@ -11,18 +11,18 @@ import numpy as np
 from PIL import Image
 from torch.nn import functional as F
 
-from .data import Photo, for_tuning, label_files, photos
+from .data import LABELLED_SETS, MASKED_SETS, Photo, for_tuning, label_files, labelled_photos, photos
 from .measures import Confusion, best_ious, boundary_recall, mean
 from .names import dataset_names
 from .program import Program
-from .runtime import Model
+from .runtime import OTHER, Model
 
-WEIGHTS = ("0", "0.2", "0.4", "0.6", "1")
 VOID = {"voc": (0, 255), "coco": (255,), "ccp": (0,), "bsds": ()}
 CLOSED = ("--no-distractors", "--threshold", "0")
 """All names are typed and every pixel gets one."""
 TYPED, ABSENT = 5, 3
 LEAST_TYPED = 0.01
+MANY, MOST_EACH = 20, 2
 FALSE_SHARE = 0.01
 """Of a photo: more under names that are not there is a false label."""
 ODD_NAMES = {
@@ -151,6 +151,42 @@ def odd_names(data: Path, program: Program) -> Report:
     return report
 
 
+def things(data: Path, kind: str, tuning: bool = False) -> list[tuple[list[str], list[Photo]]]:
+    """Photos of one thing, of the tuning or of the reporting half, and what to type: the thing's name, which was taught
+    without masks, first, with others of its set."""
+    found = dataset_names(data)
+    masked = {n for masks in MASKED_SETS for n in found[masks]}
+    names = [n for n in dict.fromkeys(found[kind]) if n not in masked]
+    here: dict[str, list[Photo]] = {}
+    for path, folder in labelled_photos(data, kind):
+        photo = Photo(kind, path.stem, path)
+        if photo.held_out and for_tuning(photo) == tuning:
+            here.setdefault(found[kind][folder], []).append(photo)
+    rng = np.random.default_rng(0)
+    others = {n: rng.choice([m for m in names if m != n], MANY - 1, replace=False).tolist() for n in names}
+    return [([n, *others[n]], here[n][:MOST_EACH]) for n in names if n in here]
+
+
+def named_things(data: Path, program: Program, kind: str, *options: str) -> Report:
+    """Photos of one thing, 20 names typed, none taught with masks: in how many the right one has the most pixels.
+
+    And in how many there is a false label, when five of the others are typed alone.
+    """
+    right, wrong = [], []
+    for typed, here in things(data, kind):
+        files = [p.image for p in here]
+        right += [float(is_first(picked)) for picked in program.labels(files, typed, *options)]
+        alone = program.labels(files, typed[1 : 1 + TYPED], *options)
+        wrong += [float((picked != OTHER).mean() > FALSE_SHARE) for picked in alone]
+    return {"photos": len(right), "right": round(mean(right), 3), "with false labels": round(mean(wrong), 3)}
+
+
+def is_first(picked: np.ndarray) -> bool:
+    """Whether the first name has the most pixels of all, "other" aside."""
+    counts = np.bincount(picked.ravel(), minlength=OTHER + 1)[:OTHER]
+    return bool(counts[0] > counts[1:].max())
+
+
 def grouping(data: Path, model: Model, kind: str, most: int = 120) -> Report:
     """Names aside: mean best IoU over true segments, and boundary recall of the partition that the masks make."""
     ious: list[float] = []
@@ -172,19 +208,29 @@ def run(data: Path, bundle: Path, path: Path, out: Path, only: Sequence[str] = (
     """Every table, printed as it is done and written to `out`."""
     program, model = Program(path, bundle), Model(bundle)
 
-    def branches(kind: str) -> Report:
-        each = {"query": ("--lambda", "0"), "fused": (), "image": ("--lambda", "1")}
-        return {label: round(typed_names(data, program, kind, *options), 3) for label, options in each.items()}
+    fusions = {
+        "shipped": (),
+        "query": ("--branch", "query"),
+        "both, everywhere": ("--ensembling", "all"),
+        "image": ("--branch", "image"),
+    }
+
+    def typed(kind: str) -> Report:
+        return {fusion: round(typed_names(data, program, kind, *options), 3) for fusion, options in fusions.items()}
+
+    def named(kind: str) -> Report:
+        return {fusion: named_things(data, program, kind, *options) for fusion, options in fusions.items()}
 
     def summary(kind: str, *options: str) -> Report:
         found = closed(data, program, kind, *options)
         return {"mIoU": round(mean(found.iou()[1:]), 3), "pixel accuracy": round(found.accuracy(), 3)}
 
     tables: dict[str, Callable[[], Any]] = {
-        "typed names": lambda: {kind: branches(kind) for kind in ("voc", "coco", "ccp")},
-        "all names": lambda: {kind: summary(kind) for kind in ("voc", "coco", "ccp")},
-        "all names, fine": lambda: {kind: summary(kind, "--resolution", "fine") for kind in ("voc", "coco", "ccp")},
-        "voc by lambda": lambda: {weight: summary("voc", "--lambda", weight)["mIoU"] for weight in WEIGHTS},
+        "typed names": lambda: {kind: typed(kind) for kind in MASKED_SETS},
+        "named things": lambda: {kind: named(kind) for kind in LABELLED_SETS},
+        "all names": lambda: {kind: summary(kind) for kind in MASKED_SETS},
+        "all names, fine": lambda: {kind: summary(kind, "--resolution", "fine") for kind in MASKED_SETS},
+        "all names, both branches": lambda: {kind: summary(kind, "--ensembling", "all") for kind in MASKED_SETS},
         "voc with other": lambda: with_other(data, program),
         "false labels": lambda: {f"{n} names": false_labels(data, program, n) for n in (1, 5)},
         "odd names": lambda: odd_names(data, program),

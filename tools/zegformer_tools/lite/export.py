@@ -18,18 +18,19 @@ from ..official.pack import Encoding, store, table_bytes
 from . import image, warm
 from .backbone import PIXEL_MEAN, PIXEL_STD
 from .branch import SIDE
-from .data import training_names
+from .data import MASKED_SETS, training_names
 from .graphs import image_graph, segmenter_graph, text_graph
 from .kinds import HEAD, NEAR, kinds
 from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
-from .names import EMBEDDING, TEMPLATE, TextSpace, encoder, text_space, unit, vocabulary
+from .names import EMBEDDING, TEMPLATE, TextSpace, dataset_names, encoder, text_space, unit, vocabulary
+from .synonyms import SYNONYMS
 from .train import fresh
 
 CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.3
-THRESHOLD = 0.12
+THRESHOLD = 0.1
 # No person and no garments: they overlap each other, and would take away what is typed.
 DISTRACTORS = [
     "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",
@@ -68,19 +69,12 @@ def run(
     files = store(segmenter_graph(model), out, "segmenter.onnx", encoding)
     files += store(image_graph(branch), out, "image.onnx", encoding)
     files += _text(space, out, encoding)
-    taught = training_names(data)[0]
-    near = kinds(space, set(taught))
-    names = [n for n in vocabulary(data) if n not in near]
-    foreign = translations({*names, *near})
-    (out / "vocabulary.json").write_text(json.dumps([*names, *near, *foreign], ensure_ascii=False), "utf-8")
-    rows = np.concatenate([space.vectors(names), np.stack(list(near.values())), space.vectors(list(foreign.values()))])
-    (out / "vocabulary.f16").write_bytes(table_bytes(unit(rows), "f16"))
+    foreign = ready_names(data, space, out)
     files += ["vocabulary.json", "vocabulary.f16"]
     for file in files:
         if file.endswith(".onnx"):
             onnx.checker.check_model(str(out / file), full_check=True)
     hidden = {n for each in told for n in _withheld(each)}
-    seen = [n for n in taught if n not in hidden]
     first, *rest = told
     if rest and first.get("start") == rest[0]:
         first = {**first, "start": "the second"}
@@ -90,7 +84,7 @@ def run(
     if kept.exists():
         made["image"] = json.loads(kept.read_text())
     (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
-    bundle.write(out, settings(seen, encoding), files)
+    bundle.write(out, settings(seen(data, hidden, foreign), encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
 
@@ -103,6 +97,29 @@ def _trained(model: Segmenter, cache: Path, name: str) -> tuple[dict[str, Tensor
     warm.load(model, folder)
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     return state, json.loads((folder / "training.json").read_text())
+
+
+def ready_names(data: Path, space: TextSpace, out: Path) -> dict[str, str]:
+    """Writes the vocabulary; other languages' words in it -> English names."""
+    near = kinds(space, set(training_names(data)[0]))
+    # What was taught needs no text model, so its other words are ready too.
+    words = dict.fromkeys((*vocabulary(data), *(word for others in SYNONYMS.values() for word in others)))
+    names = [n for n in words if n not in near]
+    foreign = translations({*names, *near})
+    (out / "vocabulary.json").write_text(json.dumps([*names, *near, *foreign], ensure_ascii=False), "utf-8")
+    rows = np.concatenate([space.vectors(names), np.stack(list(near.values())), space.vectors(list(foreign.values()))])
+    (out / "vocabulary.f16").write_bytes(table_bytes(unit(rows), "f16"))
+    return foreign
+
+
+def seen(data: Path, withheld: set[str], foreign: dict[str, str]) -> list[str]:
+    """The names whose segments were taught and their other words; `foreign`: other languages' word -> English name."""
+    found = dataset_names(data)
+    names = dict.fromkeys(n for kind in MASKED_SETS for n in found[kind] if n != "background")
+    hidden = {*withheld, *(word for n in withheld for word in SYNONYMS.get(n, ()))}
+    taught = dict.fromkeys(word for n in names if n not in withheld for word in (n, *SYNONYMS.get(n, ())))
+    english = [word for word in taught if word not in hidden]
+    return [*english, *(word for word, n in foreign.items() if n in english)]
 
 
 def _withheld(told: dict[str, Any]) -> set[str]:
@@ -190,7 +207,7 @@ def settings(seen: list[str], encoding: Encoding) -> dict[str, Any]:
             "temperature": TEMPERATURE,
             "lambda": LAMBDA,
             "gamma": 0.0,
-            "ensembling": "all",
+            "ensembling": "grouped",
             "seen": seen,
         },
         "other": {"threshold": THRESHOLD, "distractors": DISTRACTORS, "near": NEAR},

@@ -54,6 +54,8 @@ class Choice:
     seen: frozenset[int] = frozenset()
     margin: float = 0.0
     """Taken off the cosines of seen classes, before the softmax; `gamma` is taken off their scores after it."""
+    grouped: bool = False
+    """Whether the image branch weighs unseen classes against all the rest as one."""
 
 
 class Model:
@@ -78,7 +80,14 @@ class Model:
     @property
     def choice(self) -> Choice:
         classify, other = self.settings["classify"], self.settings["other"]
-        return Choice(classify["temperature"], classify["lambda"], other["threshold"], classify["gamma"])
+        grouped = classify["ensembling"] == "grouped"
+        return Choice(
+            classify["temperature"], classify["lambda"], other["threshold"], classify["gamma"], grouped=grouped
+        )
+
+    def seen(self, typed: Sequence[str]) -> frozenset[int]:
+        """Which of the names were taught with masks, as `Choice` takes it."""
+        return frozenset(i for i, n in enumerate(typed) if n in self.settings["classify"]["seen"])
 
     @cached_property
     def _tables(self) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -159,7 +168,10 @@ class Model:
 
 
 def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
-    """[owners, typed + distractors + background]: fused, p^(1 - lambda) c^lambda."""
+    """[owners, typed + distractors + background]: fused, p^(1 - lambda) c^lambda.
+
+    In a group, whose sums are P and C, the image branch's scores count as C p / P.
+    """
     rows = torch.cat([classes.typed, classes.distractors])
     background = found.background[found.owners, None]
 
@@ -171,7 +183,12 @@ def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
     p = probabilities(found.embeddings[found.owners])
     if choice.weight == 0 or not len(found.crops):
         return p
-    return p ** (1 - choice.weight) * probabilities(found.crops) ** choice.weight
+    c = probabilities(found.crops)
+    if choice.grouped:
+        group = torch.tensor([at in choice.seen or at >= len(classes.typed) for at in range(p.shape[1])])
+        mass = c[:, group].sum(1) / p[:, group].sum(1).clamp(min=torch.finfo(p.dtype).tiny)
+        c[:, group] = mass[:, None] * p[:, group]
+    return p ** (1 - choice.weight) * c**choice.weight
 
 
 def labels(found: Proposals, classes: Classes, choice: Choice, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Scores settings on the photos kept for that: background offset, lambda, threshold."""
+"""Scores settings on the photos kept for that: background offset, threshold, and lambda for names without masks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .data import Photo, for_tuning, photos
-from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, truth
+from .data import LABELLED_SETS, Photo, for_tuning, photos
+from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, is_first, things, truth
 from .measures import Confusion, mean
 from .names import dataset_names
 from .runtime import OTHER, Choice, Model, Proposals, labels
 
-OFFSETS = (6.0, 4.0, 2.0, 0.0, -2.0, -4.0)
+OFFSETS = (4.0, 2.0, 0.0, -2.0, -4.0)
 WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6)
-THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+THRESHOLDS = (0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
 MOST = 40
 
 Found = list[tuple[Photo, np.ndarray, Proposals]]
@@ -38,15 +38,30 @@ def run(data: Path, bundle: Path) -> None:
             sets[kind].append((photo, true[rows][:, columns], proposals))
     scored = []
     for offset in OFFSETS:
-        for weight in WEIGHTS:
-            choice = replace(model.choice, weight=weight)
-            each = [typed_names(model, data, k, f, choice, THRESHOLDS, offset) for k, f in sets.items()]
-            for index, threshold in enumerate(THRESHOLDS):
-                parts = [round(part[index], 3) for part in each]
-                scored.append((round(mean(parts), 4), offset, weight, threshold, parts))
-    print("mean, background offset, lambda, threshold, [voc, coco, ccp]")
+        each = [typed_names(model, data, k, f, model.choice, THRESHOLDS, offset) for k, f in sets.items()]
+        for index, threshold in enumerate(THRESHOLDS):
+            parts = [round(part[index], 3) for part in each]
+            scored.append((round(mean(parts), 4), offset, threshold, parts))
+    print("mean, background offset, threshold, [voc, coco, ccp]")
     for row in sorted(scored, reverse=True)[:30]:
         print(row)
+    print("lambda, photos of one thing with the right name")
+    for kind in LABELLED_SETS:
+        print(kind, named_things(model, data, kind))
+
+
+def named_things(model: Model, data: Path, kind: str) -> dict[float, float]:
+    """The score of `evaluate.named_things` for several lambdas."""
+    right: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
+    for typed, here in things(data, kind, tuning=True):
+        classes = model.classes([[n] for n in typed])
+        for photo in here:
+            with Image.open(photo.image) as image:
+                proposals, size = model.propose(image), image.size
+            for weight, found in right.items():
+                choice = replace(model.choice, weight=weight, seen=model.seen(typed))
+                found.append(float(is_first(labels(proposals, classes, choice, size)[0])))
+    return {weight: round(mean(found), 3) for weight, found in right.items()}
 
 
 def typed_names(
@@ -67,7 +82,8 @@ def typed_names(
             wanted[true == value] = index + 1
         shifted = replace(proposals, background=proposals.background + offset)
         classes = model.classes([[names[v]] for v in typed])
-        picked, share = labels(shifted, classes, replace(choice, threshold=0.0), (true.shape[1], true.shape[0]))
+        choice = replace(choice, threshold=0.0, seen=model.seen([names[v] for v in typed]))
+        picked, share = labels(shifted, classes, choice, (true.shape[1], true.shape[0]))
         for result, threshold in zip(results, thresholds, strict=True):
             total = Confusion(len(typed))
             total.add(wanted, np.where(share < threshold, OTHER, picked), true == 255)

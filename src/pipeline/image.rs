@@ -77,7 +77,8 @@ impl Pipeline {
         })
     }
 
-    /// The largest segments whose name the image branch may change, in the order of their numbers.
+    /// The segments whose name the image branch may change, in the order of their numbers; of many the largest, those
+    /// first that would get a name which it is there to check.
     fn doubtful_segments(&self) -> Result<Vec<usize>, Error> {
         let mut options = self.classify_options();
         if options.ensembling == Ensembling::Image {
@@ -88,13 +89,16 @@ impl Pipeline {
         let mut doubtful: Vec<_> = segments
             .zip(&scores)
             .filter(|(_, scores)| worth::is_doubtful(scores, &options))
-            .map(|(segment, _)| (segment.area, segment.query))
+            .map(|(segment, scores)| {
+                let checked = !options.is_grouped(worth::best_outcome(scores), scores.fused.len());
+                (checked, segment.area, segment.query)
+            })
             .collect();
         doubtful.sort_unstable_by(|a, b| b.cmp(a));
         if options.lambda < 1.0 {
             doubtful.truncate(MOST_CROPS);
         }
-        let mut queries: Vec<usize> = doubtful.into_iter().map(|(_, query)| query).collect();
+        let mut queries: Vec<usize> = doubtful.into_iter().map(|(.., query)| query).collect();
         queries.sort_unstable();
         Ok(queries)
     }

@@ -31,9 +31,9 @@ pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
 const MOST_SEGMENTS: usize = 24;
-/// Of these the most that are cropped for the image branch: one batch of the default model, to which more gave no more on its tuning
-/// photos.
-const MOST_CROPS: usize = 3;
+/// Of these the most that are cropped for the image branch: two batches of the default model. Each more finds some more
+/// false labels of names without masks on its tuning photos, and takes as long.
+const MOST_CROPS: usize = 6;
 /// Bundles larger than this keep one graph in memory at a time.
 const LEAN_ABOVE_BYTES: u64 = 128 << 20;
 

@@ -52,16 +52,25 @@ pub fn worth_a_crop(proposals: &Proposals, names: &[Vec<f32>], temperature: f32)
 /// `ln(p1^(1 - lambda)) - ln(p2^(1 - lambda)) < lambda ln(c2 / c1)`. The members of a group, whose sums are `P` and `C`,
 /// have `p P^(-lambda)` in the place of `p^(1 - lambda)`, `C` in that of `c`, and never overturn each other.
 pub fn is_doubtful(by_query: &SegmentScores, options: &ClassifyOptions) -> bool {
-    let outcomes: Vec<f32> =
-        by_query.fused.iter().chain(&by_query.distractors).chain([&by_query.background]).copied().collect();
+    let outcomes: Vec<f32> = outcomes(by_query).collect();
+    let first = best_outcome(by_query);
     let grouped = |at: usize| options.is_grouped(at, by_query.fused.len());
     let group: f32 = (0..outcomes.len()).filter(|&at| grouped(at)).map(|at| outcomes[at]).sum();
     let log = |score: f32| score.max(f32::MIN_POSITIVE).ln();
     let part = |at: usize| log(outcomes[at]) - options.lambda * log(if grouped(at) { group } else { outcomes[at] });
-    let Some(first) = (0..outcomes.len()).max_by(|&a, &b| outcomes[a].total_cmp(&outcomes[b])) else { return false };
     (0..outcomes.len())
         .filter(|&at| at != first && !(grouped(at) && grouped(first)))
         .any(|at| part(first) - part(at) < options.lambda * IMAGE_SWAY)
+}
+
+/// Names, distractors, background.
+fn outcomes(scores: &SegmentScores) -> impl Iterator<Item = f32> {
+    scores.fused.iter().chain(&scores.distractors).chain([&scores.background]).copied()
+}
+
+/// The place of the best score among names, distractors and background.
+pub fn best_outcome(scores: &SegmentScores) -> usize {
+    outcomes(scores).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -114,6 +123,13 @@ mod tests {
         assert!(!is_doubtful(&at_odds, &grouped(&[true, true])));
         // An unseen name far behind: ln(0.96 / 0.96^0.2) - ln(0.0005^0.8) = 6.05 > 1.6.
         assert!(!is_doubtful(&scores(&[0.96, 0.0005], &[], 0.0395), &grouped(&[true, false])));
+    }
+
+    #[test]
+    fn outcomes_are_names_distractors_and_the_background() {
+        assert_eq!(best_outcome(&scores(&[0.2, 0.4], &[0.1], 0.3)), 1);
+        assert_eq!(best_outcome(&scores(&[0.2, 0.1], &[0.4], 0.3)), 2);
+        assert_eq!(best_outcome(&scores(&[0.2, 0.1], &[0.3], 0.4)), 3);
     }
 
     /// Four proposals on a grid of 2 x 3 cells, of which the photo covers 2 x 2.

@@ -23,13 +23,15 @@ pub struct ClassifyOptions {
     pub margin: f32,
     /// For each typed class whether the segmenter was trained on it.
     pub seen: Vec<bool>,
+    /// For each typed class whether it is one of the bundle's `grouped`.
+    pub grouped: Vec<bool>,
 }
 
 impl ClassifyOptions {
     /// Whether outcome `at`, of names, distractors and background in that order, is one of those that the image branch
     /// takes for one.
     pub fn is_grouped(&self, at: usize, names: usize) -> bool {
-        self.ensembling == Ensembling::Grouped && (at >= names || self.seen.get(at) == Some(&true))
+        self.ensembling == Ensembling::Grouped && (at >= names || self.grouped.get(at) == Some(&true))
     }
 }
 
@@ -109,9 +111,9 @@ pub fn classify(
 /// `p^(2/3) c^(1/3)`, after the image branch's scores of all seen classes were set to their mean, so that it
 /// re-weighs seen against unseen but never one seen class against another.
 ///
-/// [`Ensembling::Grouped`] keeps that principle where the query branch is at its best with seen classes: the image
-/// branch's scores of the group (seen classes, distractors, background) are their sum `C`, dealt out as the query
-/// branch would, `C p / P` with `P` its own sum. Fused they are `p (C / P)^lambda`; without unseen classes `p`.
+/// [`Ensembling::Grouped`] has the same principle for what a masked crop shows little of: the image branch's scores of
+/// the group (grouped classes, distractors, background) are their sum `C`, dealt out as the query branch would, `C p / P`
+/// with `P` its own sum. Fused they are `p (C / P)^lambda`; where all are in the group `p`.
 fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f32> {
     let lambda = options.lambda;
     let unseen = |p: f32, c: f32| p.powf(1.0 - lambda) * c.powf(lambda);
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     fn options(ensembling: Ensembling, seen: Vec<bool>) -> ClassifyOptions {
-        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, seen }
+        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, seen, grouped: vec![] }
     }
 
     #[test]
@@ -187,20 +189,21 @@ mod tests {
 
     #[test]
     fn grouped_ensembling_by_hand() {
-        // Two seen classes, an unseen one, a distractor, the background.
+        let options = |grouped| ClassifyOptions { grouped, ..options(Ensembling::Grouped, vec![]) };
+        // Two grouped classes, another one, a distractor, the background.
         let p = [0.4, 0.1, 0.2, 0.1, 0.2];
         let c = [0.1, 0.3, 0.5, 0.05, 0.05];
-        let fused = fuse(&p, &c, 3, &options(Ensembling::Grouped, vec![true, true, false]));
+        let fused = fuse(&p, &c, 3, &options(vec![true, true, false]));
         let sway = (0.5f32 / 0.8).powf(2.0 / 3.0);
-        let unseen = 0.2f32.powf(1.0 / 3.0) * 0.5f32.powf(2.0 / 3.0);
-        let wanted = [0.4 * sway, 0.1 * sway, unseen, 0.1 * sway, 0.2 * sway];
+        let other = 0.2f32.powf(1.0 / 3.0) * 0.5f32.powf(2.0 / 3.0);
+        let wanted = [0.4 * sway, 0.1 * sway, other, 0.1 * sway, 0.2 * sway];
         for (found, wanted) in fused.iter().zip(wanted) {
             assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
         }
-        // Nothing unseen: the image branch has no say. Nothing seen that the query branch believes in: no division by 0.
-        let fused = fuse(&p, &c, 3, &options(Ensembling::Grouped, vec![true; 3]));
+        // All in the group: the image branch has no say. None that the query branch believes in: no division by 0.
+        let fused = fuse(&p, &c, 3, &options(vec![true; 3]));
         assert!(fused.iter().zip(p).all(|(found, p)| (found - p).abs() < 1e-6), "{fused:?}");
-        let fused = fuse(&[1.0, 0.0], &[0.5, 0.5], 1, &options(Ensembling::Grouped, vec![false]));
+        let fused = fuse(&[1.0, 0.0], &[0.5, 0.5], 1, &options(vec![false]));
         assert_eq!(fused[1], 0.0);
     }
 

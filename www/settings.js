@@ -112,7 +112,7 @@ export class Settings {
     showResult(result) {
         const chosen = this.#input('branch').value === 'fused' && Number(this.#input('lambda').value) > 0;
         const idle = result !== null && !result.imageHasASay && chosen;
-        this.#output('lambda-hint').textContent = idle ? 'No say at present: the model knows all these names by masks.' : '';
+        this.#output('lambda-hint').textContent = idle ? 'No say at present: a crop shows too little of what is named.' : '';
     }
 
     #write() {

@@ -222,8 +222,12 @@ pub struct Classify {
     #[serde(default)]
     pub margin: f32,
     pub ensembling: Ensembling,
+    /// Names that the segmenter was trained on.
     #[serde(default)]
     pub seen: Vec<String>,
+    /// Names of which a masked crop shows little (sky, wall), for [`Ensembling::Grouped`].
+    #[serde(default)]
+    pub grouped: Vec<String>,
 }
 
 /// How the two branches are fused.
@@ -234,7 +238,8 @@ pub enum Ensembling {
     Split,
     /// All classes as if unseen.
     All,
-    /// Unseen classes as in `All`; for the image branch all else is one class, so that it never re-ranks what was seen.
+    /// All classes as if unseen, but for the image branch the grouped ones, the distractors and the background are one
+    /// class, so that it never re-ranks them.
     Grouped,
     /// The image branch alone.
     Image,

@@ -31,9 +31,9 @@ pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
 const MOST_SEGMENTS: usize = 24;
-/// Of these the most that are cropped for the image branch: two batches of the default model. Each more finds some more
-/// false labels of names without masks on its tuning photos, and takes as long.
-const MOST_CROPS: usize = 6;
+/// Of these the most that are cropped for the image branch: one batch of the default model. A second one gains little
+/// on its tuning photos, and takes as long.
+const MOST_CROPS: usize = 3;
 /// Bundles larger than this keep one graph in memory at a time.
 const LEAN_ABOVE_BYTES: u64 = 128 << 20;
 
@@ -48,8 +48,9 @@ pub struct Pipeline {
     /// The image branch's graph with its file: the one for crops, or the one-pass graph.
     image: Option<(String, Box<dyn Graph>)>,
     text: TextEncoder,
-    /// Keys of the names that the segmenter was trained on.
+    /// Keys of the bundle's seen and grouped names.
     seen: HashSet<String>,
+    grouped: HashSet<String>,
     photo: Option<Photo>,
     classes: Vec<Class>,
     kept: Kept,
@@ -121,6 +122,7 @@ impl Pipeline {
             options: Options::of(&bundle),
             text: TextEncoder::default(),
             seen: bundle.classify.seen.iter().map(|name| key(name)).collect(),
+            grouped: bundle.classify.grouped.iter().map(|name| key(name)).collect(),
             bundle,
             source,
             engine,
@@ -327,20 +329,19 @@ impl Pipeline {
         Ok(())
     }
 
-    /// For each class whether the segmenter was trained on one of its names, as typed or in another form that means the
-    /// same.
-    fn seen(&self) -> Vec<bool> {
-        let seen = |name: &str| {
-            self.seen.contains(&key(name)) || self.text.known(name).is_some_and(|known| self.seen.contains(&key(known)))
+    /// For each class whether one of its names is in `list`, as typed or in another form that means the same.
+    fn are_in(&self, list: &HashSet<String>) -> Vec<bool> {
+        let is_in = |name: &str| {
+            list.contains(&key(name)) || self.text.known(name).is_some_and(|known| list.contains(&key(known)))
         };
-        self.classes.iter().map(|class| class.names().any(seen)).collect()
+        self.classes.iter().map(|class| class.names().any(is_in)).collect()
     }
 
     fn image_has_a_say(&self) -> bool {
         match self.options.ensembling {
             Ensembling::Query => false,
             Ensembling::Image => true,
-            Ensembling::Grouped => self.options.lambda > 0.0 && !self.seen().into_iter().all(|seen| seen),
+            Ensembling::Grouped => self.options.lambda > 0.0 && self.are_in(&self.grouped).contains(&false),
             Ensembling::All | Ensembling::Split => self.options.lambda > 0.0,
         }
     }
@@ -351,7 +352,8 @@ impl Pipeline {
             lambda: self.options.lambda,
             ensembling: self.options.ensembling,
             margin: self.options.margin,
-            seen: self.seen(),
+            seen: self.are_in(&self.seen),
+            grouped: self.are_in(&self.grouped),
         }
     }
 
@@ -381,7 +383,7 @@ impl Pipeline {
         let options = ComposeOptions {
             mode: self.options.mode,
             gamma: self.options.gamma,
-            seen: self.seen(),
+            seen: self.are_in(&self.seen),
             threshold: self.options.threshold,
         };
         let classes = self.classes.len();
@@ -398,7 +400,7 @@ impl Pipeline {
             .classes
             .iter()
             .enumerate()
-            .zip(self.seen())
+            .zip(self.are_in(&self.seen))
             .map(|((at, class), seen)| ClassResult {
                 name: class.name.clone(),
                 about: self.text.about(&class.name).map(str::to_owned),

@@ -94,7 +94,10 @@ mod tests {
     fn a_clear_lead_is_no_doubt() {
         let is_doubtful = |scores: &SegmentScores, lambda| {
             let ensembling = Ensembling::All;
-            is_doubtful(scores, &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, seen: vec![] })
+            is_doubtful(
+                scores,
+                &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, seen: vec![], grouped: vec![] },
+            )
         };
         // With a weight of 0.2 the limit is e^2 = 7.39.
         assert!(is_doubtful(&scores(&[0.7, 0.1], &[0.1], 0.1), 0.2));
@@ -109,19 +112,20 @@ mod tests {
 
     #[test]
     fn a_group_is_in_no_doubt_about_itself() {
-        let grouped = |seen: &[bool]| ClassifyOptions {
+        let grouped = |grouped: &[bool]| ClassifyOptions {
             temperature: 1.0,
             lambda: 0.2,
             ensembling: Ensembling::Grouped,
             margin: 0.0,
-            seen: seen.to_vec(),
+            seen: vec![],
+            grouped: grouped.to_vec(),
         };
-        // Two names at odds: with one of them unseen there is a doubt, with both seen there is none.
+        // Two names at odds: with one of them outside of the group there is a doubt, with both in it there is none.
         let at_odds = scores(&[0.4, 0.35], &[0.1], 0.15);
         assert!(is_doubtful(&at_odds, &grouped(&[true, false])));
         assert!(is_doubtful(&at_odds, &grouped(&[false, true])));
         assert!(!is_doubtful(&at_odds, &grouped(&[true, true])));
-        // An unseen name far behind: ln(0.96 / 0.96^0.2) - ln(0.0005^0.8) = 6.05 > 1.6.
+        // A name outside of the group, far behind: ln(0.96 / 0.96^0.2) - ln(0.0005^0.8) = 6.05 > 1.6.
         assert!(!is_doubtful(&scores(&[0.96, 0.0005], &[], 0.0395), &grouped(&[true, false])));
     }
 

@@ -63,7 +63,7 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
     });
 
     test('a name added, a slider moved: neither segmenter nor crops run again', async () => {
-        const { page, ...zeg } = await browser.open('?engine=cpu&classes=a%20ginger%20cat,wall');
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall');
         await page.setInputFiles('#file', PHOTO);
         await zeg.state('done');
         const first = (await zeg.stages()).filter((event) => event.state === 'done');
@@ -90,7 +90,7 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
     });
 
     test('the address chooses a mode, the list another, and crops that are there stay', async () => {
-        const { page, ...zeg } = await browser.open('?engine=cpu&classes=a%20ginger%20cat,wall&mode=fast');
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall&mode=fast');
         await page.setInputFiles('#file', PHOTO);
         await zeg.state('done');
         await page.click('#settings-box summary');
@@ -118,21 +118,25 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         const [cats] = await zeg.legend();
         assert.ok(cats.name === 'the cats' && cats.share > 0.2, `${cats.name}: ${cats.share}`);
         assert.equal(await page.locator('.legend-about').count(), 0);
-        assert.deepEqual(read.filter((path) => /(text|image)\.onnx$/.test(path)), [], 'a plural of what was taught needs neither');
+        assert.deepEqual(read.filter((path) => path.endsWith('text.onnx')), [], 'the text model was read for a plural');
         const hint = page.locator('output[name=lambda-hint]');
-        assert.match(await hint.textContent() ?? '', /knows all these names/);
+        assert.equal(await hint.textContent(), '');
 
         await page.fill('#classes', 'a striped cat');
         await page.press('#classes', 'Enter');
         const about = page.locator('#legend li[data-class="a striped cat"] .legend-about');
         assert.equal(await about.innerText(), 'looked for as “cat”');
         assert.ok(read.some((path) => path.endsWith('text.onnx')), 'a phrase needs the text model');
-        assert.equal(await hint.textContent(), '');
 
         await page.fill('#classes', 'wildcat');
         await page.press('#classes', 'Enter');
         const note = page.locator('#legend li[data-class="wildcat"] .legend-about');
         assert.equal(await note.innerText(), 'learned without masks');
+
+        // Of walls and lawns a crop shows too little to ask the image branch.
+        for (const name of ['wildcat', 'the cats', 'a striped cat']) await page.click(`[aria-label="Remove ${name}"]`);
+        await page.waitForFunction(() => document.querySelector('#legend')?.children.length === 2);
+        assert.match(await hint.textContent() ?? '', /No say at present/);
         await zeg.close();
     });
 

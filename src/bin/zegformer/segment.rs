@@ -101,7 +101,7 @@ struct Settings {
     branch: Option<Branch>,
 
     /// How both branches are fused: all: the image branch has a say in every class; split: as in the paper, seen and unseen
-    /// classes in opposite ways; grouped: it has one in unseen classes alone
+    /// classes in opposite ways; grouped: it has none in what a crop shows little of, such as sky or walls
     #[arg(long, value_name = "NAME", conflicts_with = "branch")]
     ensembling: Option<Fusion>,
 

@@ -22,15 +22,15 @@ def test_fused_is_the_weighted_geometric_mean():
     assert math.isclose(both[1, 2], whole[0][1, 2] ** 0.75 * whole[1][1, 2] ** 0.25, rel_tol=1e-5)
 
 
-def test_the_image_branch_weighs_unseen_names_against_all_the_rest_as_one():
+def test_the_image_branch_takes_a_group_for_one():
     found, classes = two_halves(), Classes(torch.eye(3)[:2], torch.eye(3)[2:])
     p, c = (scores(found, classes, Choice(2.0, weight, 0.0)) for weight in (0.0, 1.0))
-    both = scores(found, classes, Choice(2.0, 0.25, 0.0, seen=frozenset({0}), grouped=True))
+    both = scores(found, classes, Choice(2.0, 0.25, 0.0, grouped=frozenset({0})))
     group = [0, 2, 3]
     sway = (c[:, group].sum(1) / p[:, group].sum(1)) ** 0.25
     assert torch.allclose(both[:, group], p[:, group] * sway[:, None])
     assert torch.allclose(both[:, 1], p[:, 1] ** 0.75 * c[:, 1] ** 0.25)
-    alone = scores(found, classes, Choice(2.0, 0.25, 0.0, seen=frozenset({0, 1}), grouped=True))
+    alone = scores(found, classes, Choice(2.0, 0.25, 0.0, grouped=frozenset({0, 1})))
     assert torch.allclose(alone, p)
 
 

@@ -84,7 +84,8 @@ def run(
     if kept.exists():
         made["image"] = json.loads(kept.read_text())
     (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
-    bundle.write(out, settings(seen(data, hidden, foreign), encoding), files)
+    known, grouped = (other_words(names, hidden, foreign) for names in (seen(data, hidden), stuff(data)))
+    bundle.write(out, settings(known, grouped, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
 
@@ -112,14 +113,25 @@ def ready_names(data: Path, space: TextSpace, out: Path) -> dict[str, str]:
     return foreign
 
 
-def seen(data: Path, withheld: set[str], foreign: dict[str, str]) -> list[str]:
-    """The names whose segments were taught and their other words; `foreign`: other languages' word -> English name."""
+def seen(data: Path, withheld: set[str]) -> list[str]:
+    """The names whose segments were taught."""
     found = dataset_names(data)
     names = dict.fromkeys(n for kind in MASKED_SETS for n in found[kind] if n != "background")
+    return [n for n in names if n not in withheld]
+
+
+def stuff(data: Path) -> list[str]:
+    """The names of COCO's stuff, as opposed to its things: a masked crop of a wall or of grass shows little."""
+    info = json.loads((data / "coco" / "class_info.json").read_text())
+    found = dataset_names(data)["coco"]
+    return [found[entry["id"]] for entry in info if not entry["isthing"]]
+
+
+def other_words(names: Sequence[str], withheld: set[str], foreign: dict[str, str]) -> list[str]:
+    """The names with their taught synonyms and other languages' words; `foreign`: word -> English name."""
     hidden = {*withheld, *(word for n in withheld for word in SYNONYMS.get(n, ()))}
-    taught = dict.fromkeys(word for n in names if n not in withheld for word in (n, *SYNONYMS.get(n, ())))
-    english = [word for word in taught if word not in hidden]
-    return [*english, *(word for word, n in foreign.items() if n in english)]
+    english = [word for n in names for word in (n, *SYNONYMS.get(n, ())) if word not in hidden]
+    return list(dict.fromkeys([*english, *(word for word, n in foreign.items() if n in english)]))
 
 
 def _withheld(told: dict[str, Any]) -> set[str]:
@@ -150,7 +162,7 @@ def _text(space: TextSpace, out: Path, encoding: Encoding) -> list[str]:
     return [*files, "tokens.bin", "positions.bin", "tokenizer.json"]
 
 
-def settings(seen: list[str], encoding: Encoding) -> dict[str, Any]:
+def settings(seen: list[str], grouped: list[str], encoding: Encoding) -> dict[str, Any]:
     _, model = encoder()
     return {
         "format": 1,
@@ -209,6 +221,7 @@ def settings(seen: list[str], encoding: Encoding) -> dict[str, Any]:
             "gamma": 0.0,
             "ensembling": "grouped",
             "seen": seen,
+            "grouped": grouped,
         },
         "other": {"threshold": THRESHOLD, "distractors": DISTRACTORS, "near": NEAR},
         "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.f16", "image": None, "head": HEAD},

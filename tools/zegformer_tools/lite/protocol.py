@@ -82,7 +82,7 @@ def run(data: Path, bundle: Path, path: Path, out: Path) -> None:
     report: dict[str, Any] = {}
     kinds = {"gamma": GAMMAS, "margin": MARGINS}
     for weight, (kind, values) in product(WEIGHTS, kinds.items()):
-        plain = Choice(model.choice.temperature, weight, 0.0, seen=seen)
+        plain = Choice(model.choice().temperature, weight, 0.0, seen=seen)
 
         def label(photo: Photo, value: float, plain: Choice = plain, kind: str = kind) -> np.ndarray:
             choice = replace(plain, gamma=value) if kind == "gamma" else replace(plain, margin=value)

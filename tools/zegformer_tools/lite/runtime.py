@@ -54,8 +54,8 @@ class Choice:
     seen: frozenset[int] = frozenset()
     margin: float = 0.0
     """Taken off the cosines of seen classes, before the softmax; `gamma` is taken off their scores after it."""
-    grouped: bool = False
-    """Whether the image branch weighs unseen classes against all the rest as one."""
+    grouped: frozenset[int] | None = None
+    """Classes that the image branch takes for one with distractors and background; `None`: each is one of its own."""
 
 
 class Model:
@@ -77,17 +77,17 @@ class Model:
         rows = np.frombuffer((folder / self.settings["vocabulary"]["query"]).read_bytes(), "<f2")
         self.vocabulary = dict(zip(names, unit(rows.reshape(len(names), -1).astype(np.float32)), strict=True))
 
-    @property
-    def choice(self) -> Choice:
+    def choice(self, typed: Sequence[str] = ()) -> Choice:
+        """The bundle's own, for these names."""
         classify, other = self.settings["classify"], self.settings["other"]
-        grouped = classify["ensembling"] == "grouped"
+        grouped = frozenset(i for i, n in enumerate(typed) if n in classify.get("grouped", ()))
         return Choice(
-            classify["temperature"], classify["lambda"], other["threshold"], classify["gamma"], grouped=grouped
+            classify["temperature"],
+            classify["lambda"],
+            other["threshold"],
+            classify["gamma"],
+            grouped=grouped if classify["ensembling"] == "grouped" else None,
         )
-
-    def seen(self, typed: Sequence[str]) -> frozenset[int]:
-        """Which of the names were taught with masks, as `Choice` takes it."""
-        return frozenset(i for i, n in enumerate(typed) if n in self.settings["classify"]["seen"])
 
     @cached_property
     def _tables(self) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -184,8 +184,8 @@ def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
     if choice.weight == 0 or not len(found.crops):
         return p
     c = probabilities(found.crops)
-    if choice.grouped:
-        group = torch.tensor([at in choice.seen or at >= len(classes.typed) for at in range(p.shape[1])])
+    if choice.grouped is not None:
+        group = torch.tensor([at in choice.grouped or at >= len(classes.typed) for at in range(p.shape[1])])
         mass = c[:, group].sum(1) / p[:, group].sum(1).clamp(min=torch.finfo(p.dtype).tiny)
         c[:, group] = mass[:, None] * p[:, group]
     return p ** (1 - choice.weight) * c**choice.weight

@@ -1,4 +1,4 @@
-"""Scores settings on the photos kept for that: background offset, threshold, and lambda for names without masks."""
+"""Scores settings on the photos kept for that: background offset, lambda, threshold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .data import LABELLED_SETS, Photo, for_tuning, photos
 from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, is_first, things, truth
 from .measures import Confusion, mean
 from .names import dataset_names
-from .runtime import OTHER, Choice, Model, Proposals, labels
+from .runtime import OTHER, Model, Proposals, labels
 
 OFFSETS = (4.0, 2.0, 0.0, -2.0, -4.0)
 WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6)
@@ -38,11 +38,12 @@ def run(data: Path, bundle: Path) -> None:
             sets[kind].append((photo, true[rows][:, columns], proposals))
     scored = []
     for offset in OFFSETS:
-        each = [typed_names(model, data, k, f, model.choice, THRESHOLDS, offset) for k, f in sets.items()]
-        for index, threshold in enumerate(THRESHOLDS):
-            parts = [round(part[index], 3) for part in each]
-            scored.append((round(mean(parts), 4), offset, threshold, parts))
-    print("mean, background offset, threshold, [voc, coco, ccp]")
+        for weight in WEIGHTS:
+            each = [typed_names(model, data, k, f, weight, THRESHOLDS, offset) for k, f in sets.items()]
+            for index, threshold in enumerate(THRESHOLDS):
+                parts = [round(part[index], 3) for part in each]
+                scored.append((round(mean(parts), 4), offset, weight, threshold, parts))
+    print("mean, background offset, lambda, threshold, [voc, coco, ccp]")
     for row in sorted(scored, reverse=True)[:30]:
         print(row)
     print("lambda, photos of one thing with the right name")
@@ -59,13 +60,13 @@ def named_things(model: Model, data: Path, kind: str) -> dict[float, float]:
             with Image.open(photo.image) as image:
                 proposals, size = model.propose(image), image.size
             for weight, found in right.items():
-                choice = replace(model.choice, weight=weight, seen=model.seen(typed))
+                choice = replace(model.choice(typed), weight=weight)
                 found.append(float(is_first(labels(proposals, classes, choice, size)[0])))
     return {weight: round(mean(found), 3) for weight, found in right.items()}
 
 
 def typed_names(
-    model: Model, data: Path, kind: str, found: Found, choice: Choice, thresholds: Sequence[float], offset: float
+    model: Model, data: Path, kind: str, found: Found, weight: float, thresholds: Sequence[float], offset: float
 ) -> list[float]:
     """The score of `evaluate.typed_names` for several thresholds; `offset` is added to the background logits."""
     names = dataset_names(data)[kind]
@@ -82,7 +83,7 @@ def typed_names(
             wanted[true == value] = index + 1
         shifted = replace(proposals, background=proposals.background + offset)
         classes = model.classes([[names[v]] for v in typed])
-        choice = replace(choice, threshold=0.0, seen=model.seen([names[v] for v in typed]))
+        choice = replace(model.choice([names[v] for v in typed]), weight=weight, threshold=0.0)
         picked, share = labels(shifted, classes, choice, (true.shape[1], true.shape[0]))
         for result, threshold in zip(results, thresholds, strict=True):
             total = Confusion(len(typed))

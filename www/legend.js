@@ -117,7 +117,7 @@ export class Legend {
             note.title = `The model looks for “${about}”; it hardly tells one from another by the rest of the phrase.`;
             label.append(note);
         } else if (seen === false) {
-            const note = span('legend-about', 'learned without masks');
+            const note = span('legend-about', 'no masks in training');
             note.title = `The training had no mask of “${name}”: the model goes by what the words mean.`;
             label.append(note);
         }

@@ -131,7 +131,7 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         await page.fill('#classes', 'wildcat');
         await page.press('#classes', 'Enter');
         const note = page.locator('#legend li[data-class="wildcat"] .legend-about');
-        assert.equal(await note.innerText(), 'learned without masks');
+        assert.equal(await note.innerText(), 'no masks in training');
 
         // Of walls and lawns a crop shows too little to ask the image branch.
         for (const name of ['wildcat', 'the cats', 'a striped cat']) await page.click(`[aria-label="Remove ${name}"]`);

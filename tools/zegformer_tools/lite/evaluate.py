@@ -22,7 +22,7 @@ CLOSED = ("--no-distractors", "--threshold", "0")
 """All names are typed and every pixel gets one."""
 TYPED, ABSENT = 5, 3
 LEAST_TYPED = 0.01
-MANY, MOST_EACH = 20, 1
+MANY, MOST_EACH = 20, 2
 FALSE_SHARE = 0.01
 """Of a photo: more under names that are not there is a false label."""
 ODD_NAMES = {

@@ -1,0 +1,106 @@
+//! The outcome of a run: labels, classes with their shares, named segments.
+
+use super::{Pipeline, Stage};
+use crate::classify::SegmentScores;
+use crate::compose::{LabelMap, OTHER};
+
+/// One proposal at the photo's size, before any name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The proposal's number.
+    pub query: usize,
+    /// Covered pixels of the photo.
+    pub area: usize,
+    /// First column, first row, one past the last column, one past the last row. All 0 where nothing is covered.
+    pub bounds: [usize; 4],
+}
+
+/// The outcome of a run.
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    pub map: LabelMap,
+    /// In typed order.
+    pub classes: Vec<ClassResult>,
+    /// Part of the photo that is none of the classes, 0..1.
+    pub other: f32,
+    pub segments: Vec<Segment>,
+    /// Whether the image branch could have changed a name, as the names and options are.
+    pub image_has_a_say: bool,
+    /// Milliseconds of each stage that ran; a kept result counts 0.
+    pub stages: Vec<(Stage, f64)>,
+}
+
+/// One typed class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassResult {
+    pub name: String,
+    /// What a phrase was looked for as: "dog", for "a brown dog".
+    pub about: Option<String>,
+    /// Whether the segmenter was trained on one of its names; `None` where the bundle does not say on which it was.
+    pub seen: Option<bool>,
+    /// Part of the photo's pixels, 0..1.
+    pub share: f32,
+}
+
+/// One named segment.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub shape: Shape,
+    /// The class with the best fused score; `None` where a distractor has a better one.
+    pub class: Option<usize>,
+    pub scores: SegmentScores,
+}
+
+impl Pipeline {
+    pub(super) fn result(&self, map: LabelMap, scores: Vec<SegmentScores>, stages: Vec<(Stage, f64)>) -> Segmentation {
+        let mut counts = [0usize; 256];
+        for &label in &map.labels {
+            counts[label as usize] += 1;
+        }
+        let share = |label: usize| counts[label] as f32 / map.labels.len() as f32;
+        let classes = self
+            .classes
+            .iter()
+            .enumerate()
+            .zip(self.are_in(&self.seen))
+            .map(|((at, class), seen)| ClassResult {
+                name: class.name.clone(),
+                about: self.text.about(&class.name).map(str::to_owned),
+                seen: (!self.seen.is_empty()).then_some(seen),
+                share: share(at),
+            })
+            .collect();
+        let segments = self.kept.segments.iter().flatten().zip(scores);
+        Segmentation {
+            classes,
+            other: share(OTHER as usize),
+            image_has_a_say: self.image_has_a_say(),
+            segments: segments.map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect(),
+            map,
+            stages,
+        }
+    }
+}
+
+/// The typed class with the best fused score, unless a distractor beats it.
+fn best_class(scores: &SegmentScores) -> Option<usize> {
+    let (best, score) = scores.fused.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+    let beaten = scores.distractors.iter().any(|other| other > score);
+    (!beaten).then_some(best)
+}
+
+/// Measures what a proposal covers of the photo, row by row.
+pub(super) fn shape(query: usize, covers: &[bool], width: usize) -> Shape {
+    let mut shape = Shape { query, area: 0, bounds: [usize::MAX, usize::MAX, 0, 0] };
+    for (y, row) in covers.chunks_exact(width).enumerate() {
+        for (x, _) in row.iter().enumerate().filter(|&(_, &covered)| covered) {
+            let [x0, y0, x1, y1] = shape.bounds;
+            shape.bounds = [x0.min(x), y0.min(y), x1.max(x + 1), y1.max(y + 1)];
+            shape.area += 1;
+        }
+    }
+    if shape.area == 0 {
+        shape.bounds = [0; 4];
+    }
+    shape
+}

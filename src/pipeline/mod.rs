@@ -68,6 +68,9 @@ struct Kept {
     looks: Looks,
     vectors: Option<ClassVectors>,
     distractors: Option<ClassVectors>,
+    /// For each class whether it is one of the bundle's seen and grouped names; of the same names as `vectors`.
+    seen: Vec<bool>,
+    grouped: Vec<bool>,
 }
 
 impl Pipeline {
@@ -263,6 +266,8 @@ impl Pipeline {
         }
         self.kept.vectors = Some(vectors);
         self.kept.distractors = Some(distractors);
+        self.kept.seen = self.are_in(&self.seen);
+        self.kept.grouped = self.are_in(&self.grouped);
         Ok(())
     }
 
@@ -297,7 +302,7 @@ impl Pipeline {
         match self.options.ensembling {
             Ensembling::Query => false,
             Ensembling::Image => true,
-            Ensembling::Grouped => self.options.lambda > 0.0 && self.are_in(&self.grouped).contains(&false),
+            Ensembling::Grouped => self.options.lambda > 0.0 && self.kept.grouped.contains(&false),
             Ensembling::All | Ensembling::Split => self.options.lambda > 0.0,
         }
     }
@@ -308,8 +313,8 @@ impl Pipeline {
             lambda: self.options.lambda,
             ensembling: self.options.ensembling,
             margin: self.options.margin,
-            seen: self.are_in(&self.seen),
-            grouped: self.are_in(&self.grouped),
+            seen: self.kept.seen.clone(),
+            grouped: self.kept.grouped.clone(),
         }
     }
 
@@ -339,7 +344,7 @@ impl Pipeline {
         let options = ComposeOptions {
             mode: self.options.mode,
             gamma: self.options.gamma,
-            seen: self.are_in(&self.seen),
+            seen: self.kept.seen.clone(),
             threshold: self.options.threshold,
         };
         let classes = self.classes.len();

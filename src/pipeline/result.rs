@@ -62,8 +62,8 @@ impl Pipeline {
             .classes
             .iter()
             .enumerate()
-            .zip(self.are_in(&self.seen))
-            .map(|((at, class), seen)| ClassResult {
+            .zip(&self.kept.seen)
+            .map(|((at, class), &seen)| ClassResult {
                 name: class.name.clone(),
                 about: self.text.about(&class.name).map(str::to_owned),
                 seen: (!self.seen.is_empty()).then_some(seen),

@@ -151,7 +151,7 @@ def odd_names(data: Path, program: Program) -> Report:
     return report
 
 
-def things(data: Path, kind: str, tuning: bool = False) -> list[tuple[list[str], list[Photo]]]:
+def single_things(data: Path, kind: str, tuning: bool = False) -> list[tuple[list[str], list[Photo]]]:
     """Photos of one thing, of the tuning or of the reporting half, and what to type: the thing's name, which was taught
     without masks, first, with others of its set."""
     found = dataset_names(data)
@@ -173,7 +173,7 @@ def named_things(data: Path, program: Program, kind: str, *options: str) -> Repo
     And in how many there is a false label, when five of the others are typed alone.
     """
     right, wrong = [], []
-    for typed, here in things(data, kind):
+    for typed, here in single_things(data, kind):
         files = [p.image for p in here]
         right += [float(is_first(picked)) for picked in program.labels(files, typed, *options)]
         alone = program.labels(files, typed[1 : 1 + TYPED], *options)

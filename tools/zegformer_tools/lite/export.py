@@ -18,6 +18,7 @@ from ..official.pack import Encoding, store, table_bytes
 from . import image, warm
 from .backbone import PIXEL_MEAN, PIXEL_STD
 from .branch import SIDE
+from .composite import things
 from .data import MASKED_SETS, training_names
 from .graphs import image_graph, segmenter_graph, text_graph
 from .kinds import HEAD, NEAR, kinds
@@ -122,9 +123,9 @@ def seen(data: Path, withheld: set[str]) -> list[str]:
 
 def stuff(data: Path) -> list[str]:
     """The names of COCO's stuff, as opposed to its things: a masked crop of a wall or of grass shows little."""
-    info = json.loads((data / "coco" / "class_info.json").read_text())
-    found = dataset_names(data)["coco"]
-    return [found[entry["id"]] for entry in info if not entry["isthing"]]
+    names, ids = training_names(data)
+    able = things(data, ids)
+    return [names[index] for (kind, _), index in ids.items() if kind == "coco" and index not in able]
 
 
 def other_words(names: Sequence[str], withheld: set[str], foreign: dict[str, str]) -> list[str]:

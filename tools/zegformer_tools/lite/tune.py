@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .data import LABELLED_SETS, Photo, for_tuning, photos
-from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, is_first, things, truth
+from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, is_first, single_things, truth
 from .measures import Confusion, mean
 from .names import dataset_names
 from .runtime import OTHER, Model, Proposals, labels
@@ -54,7 +54,7 @@ def run(data: Path, bundle: Path) -> None:
 def named_things(model: Model, data: Path, kind: str) -> dict[float, float]:
     """The score of `evaluate.named_things` for several lambdas."""
     right: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
-    for typed, here in things(data, kind, tuning=True):
+    for typed, here in single_things(data, kind, tuning=True):
         classes = model.classes([[n] for n in typed])
         for photo in here:
             with Image.open(photo.image) as image:

@@ -2,12 +2,25 @@
 
 use crate::bundle::Ensembling;
 
-/// Unit vectors of the names, one row each, for both branches.
+/// Unit vectors of names, one row each, for both branches.
 #[derive(Clone, Debug, Default)]
 pub struct ClassVectors {
     /// Rows of D values.
     pub query: Vec<Vec<f32>>,
     pub image: Vec<Vec<f32>>,
+}
+
+/// What one row of the names' vectors stands for: a typed class, or one of its kinds ("dog", where "animal" was typed).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The typed class whose score it is.
+    pub class: usize,
+    /// What its score counts for, 0..1.
+    pub weight: f32,
+    /// Whether the segmenter was trained on it.
+    pub seen: bool,
+    /// Whether it is one of the bundle's `grouped`.
+    pub grouped: bool,
 }
 
 /// What classification is asked to do.
@@ -21,17 +34,25 @@ pub struct ClassifyOptions {
     /// Subtracted from the cosines of seen classes in both branches, before the softmax ("calibrated stacking", Chao et
     /// al., ECCV 2016, section 3.2); 0 = off. Unlike gamma it still works where the softmax is all but certain.
     pub margin: f32,
-    /// For each typed class whether the segmenter was trained on it.
-    pub seen: Vec<bool>,
-    /// For each typed class whether it is one of the bundle's `grouped`.
-    pub grouped: Vec<bool>,
+    /// One for each row of the names' vectors.
+    pub rows: Vec<Row>,
 }
 
 impl ClassifyOptions {
-    /// Whether outcome `at`, of names, distractors and background in that order, is one of those that the image branch
-    /// takes for one.
-    pub fn is_grouped(&self, at: usize, names: usize) -> bool {
-        self.ensembling == Ensembling::Grouped && (at >= names || self.grouped.get(at) == Some(&true))
+    /// Whether all rows of a class are of those that the image branch takes for one with distractors and background.
+    pub fn is_grouped(&self, class: usize) -> bool {
+        self.ensembling == Ensembling::Grouped
+            && self.rows.iter().filter(|row| row.class == class).all(|row| row.grouped)
+    }
+
+    /// Of each class the best of its rows, by what they count for.
+    fn best(&self, by_row: &[f32]) -> Vec<f32> {
+        let classes = self.rows.iter().map(|row| row.class + 1).max().unwrap_or(0);
+        let mut best = vec![0.0f32; classes];
+        for (row, score) in self.rows.iter().zip(by_row) {
+            best[row.class] = best[row.class].max(row.weight * score);
+        }
+        best
     }
 }
 
@@ -64,7 +85,8 @@ pub struct SegmentScores {
     pub background: f32,
 }
 
-/// Scores every segment against the typed classes `names` and the silently competing `distractors`.
+/// Scores every segment against the rows `names` of the typed classes and the silently competing `distractors`. A class has
+/// the score of the best of its rows: their sum would favour a class with many kinds wherever the branches know of none.
 pub fn classify(
     segments: &[SegmentView],
     names: &ClassVectors,
@@ -78,7 +100,7 @@ pub fn classify(
             let probabilities = |embedding: &[f32], typed: &[Vec<f32>], others: &[Vec<f32>]| {
                 let mut logits: Vec<f32> =
                     typed.iter().chain(others).map(|row| options.temperature * dot(embedding, row)).collect();
-                for (logit, _) in logits.iter_mut().zip(&options.seen).filter(|(_, seen)| **seen) {
+                for (logit, _) in logits.iter_mut().zip(&options.rows).filter(|(_, row)| row.seen) {
                     *logit -= options.temperature * options.margin;
                 }
                 logits.push(segment.background_logit);
@@ -95,9 +117,9 @@ pub fn classify(
             let distractors = fused.split_off(count);
             SegmentScores {
                 query: segment.query,
-                by_query: p[..count].to_vec(),
-                by_image: c.map(|c| c[..count].to_vec()),
-                fused,
+                by_query: options.best(&p),
+                by_image: c.map(|c| options.best(&c)),
+                fused: options.best(&fused),
                 distractors,
                 background,
             }
@@ -105,7 +127,7 @@ pub fn classify(
         .collect()
 }
 
-/// `p` and `c` are probabilities over typed classes, distractors and background, in that order.
+/// `p` and `c` are probabilities over `count` rows of typed classes, distractors and background, in that order.
 ///
 /// With lambda = 2/3 (section 3.3): unseen classes `p^(1/3) c^(2/3)`; in [`Ensembling::Split`] seen classes
 /// `p^(2/3) c^(1/3)`, after the image branch's scores of all seen classes were set to their mean, so that it
@@ -122,7 +144,7 @@ fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f3
         Ensembling::Image => c.to_vec(),
         Ensembling::All => p.iter().zip(c).map(|(&p, &c)| unseen(p, c)).collect(),
         Ensembling::Split => {
-            let is_seen = |at: usize| at < count && options.seen.get(at) == Some(&true);
+            let is_seen = |at: usize| at < count && options.rows[at].seen;
             let seen: Vec<f32> = (0..count).filter(|&at| is_seen(at)).map(|at| c[at]).collect();
             let mean = seen.iter().sum::<f32>() / seen.len().max(1) as f32;
             p.iter()
@@ -132,7 +154,7 @@ fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f3
                 .collect()
         }
         Ensembling::Grouped => {
-            let grouped = |at: usize| options.is_grouped(at, count);
+            let grouped = |at: usize| at >= count || options.rows[at].grouped;
             let mass = |scores: &[f32]| (0..scores.len()).filter(|&at| grouped(at)).map(|at| scores[at]).sum::<f32>();
             let sway = (mass(c) / mass(p).max(f32::MIN_POSITIVE)).powf(lambda);
             p.iter()
@@ -164,8 +186,11 @@ pub fn softmax(logits: &mut [f32]) {
 mod tests {
     use super::*;
 
-    fn options(ensembling: Ensembling, seen: Vec<bool>) -> ClassifyOptions {
-        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, seen, grouped: vec![] }
+    /// A row for each class.
+    fn options(ensembling: Ensembling, seen: &[bool], grouped: &[bool]) -> ClassifyOptions {
+        let rows = seen.iter().zip(grouped).enumerate();
+        let rows = rows.map(|(class, (&seen, &grouped))| Row { class, weight: 1.0, seen, grouped }).collect();
+        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, rows }
     }
 
     #[test]
@@ -173,7 +198,7 @@ mod tests {
         // Two seen classes and an unseen one; the last column is the background.
         let p = [0.4, 0.2, 0.3, 0.1];
         let c = [0.1, 0.3, 0.5, 0.1];
-        let fused = fuse(&p, &c, 3, &options(Ensembling::Split, vec![true, true, false]));
+        let fused = fuse(&p, &c, 3, &options(Ensembling::Split, &[true, true, false], &[false; 3]));
         let mean: f32 = 0.2;
         let wanted = [
             0.4f32.powf(2.0 / 3.0) * mean.powf(1.0 / 3.0),
@@ -189,11 +214,11 @@ mod tests {
 
     #[test]
     fn grouped_ensembling_by_hand() {
-        let options = |grouped| ClassifyOptions { grouped, ..options(Ensembling::Grouped, vec![]) };
+        let options = |grouped: &[bool]| options(Ensembling::Grouped, &vec![false; grouped.len()], grouped);
         // Two grouped classes, another one, a distractor, the background.
         let p = [0.4, 0.1, 0.2, 0.1, 0.2];
         let c = [0.1, 0.3, 0.5, 0.05, 0.05];
-        let fused = fuse(&p, &c, 3, &options(vec![true, true, false]));
+        let fused = fuse(&p, &c, 3, &options(&[true, true, false]));
         let sway = (0.5f32 / 0.8).powf(2.0 / 3.0);
         let other = 0.2f32.powf(1.0 / 3.0) * 0.5f32.powf(2.0 / 3.0);
         let wanted = [0.4 * sway, 0.1 * sway, other, 0.1 * sway, 0.2 * sway];
@@ -201,9 +226,9 @@ mod tests {
             assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
         }
         // All in the group: the image branch has no say. None that the query branch believes in: no division by 0.
-        let fused = fuse(&p, &c, 3, &options(vec![true; 3]));
+        let fused = fuse(&p, &c, 3, &options(&[true; 3]));
         assert!(fused.iter().zip(p).all(|(found, p)| (found - p).abs() < 1e-6), "{fused:?}");
-        let fused = fuse(&[1.0, 0.0], &[0.5, 0.5], 1, &options(vec![false]));
+        let fused = fuse(&[1.0, 0.0], &[0.5, 0.5], 1, &options(&[false]));
         assert_eq!(fused[1], 0.0);
     }
 
@@ -212,7 +237,8 @@ mod tests {
         let rows = vec![vec![1.0, 0.0], vec![0.6, 0.8]];
         let names = ClassVectors { query: rows.clone(), image: rows.clone() };
         let view = SegmentView { query: 0, embedding: &rows[0], background_logit: 0.0, crop: None };
-        let options = ClassifyOptions { temperature: 10.0, margin: 0.5, ..options(Ensembling::All, vec![true, false]) };
+        let options =
+            ClassifyOptions { temperature: 10.0, margin: 0.5, ..options(Ensembling::All, &[true, false], &[false; 2]) };
         let scores = classify(&[view], &names, &ClassVectors::default(), &options);
         let sum = 5.0f32.exp() + 6.0f32.exp() + 1.0;
         assert!((scores[0].fused[0] - 5.0f32.exp() / sum).abs() < 1e-6);
@@ -224,8 +250,31 @@ mod tests {
         let row = vec![1.0, 0.0];
         let names = ClassVectors { query: vec![row.clone()], image: vec![row.clone()] };
         let view = SegmentView { query: 0, embedding: &row, background_logit: 1.0, crop: None };
-        let scores = classify(&[view], &names, &ClassVectors::default(), &options(Ensembling::All, vec![false]));
+        let scores = classify(&[view], &names, &ClassVectors::default(), &options(Ensembling::All, &[false], &[false]));
         assert!((scores[0].fused[0] - 0.5).abs() < 1e-6);
         assert!((scores[0].background - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_class_has_the_score_of_its_best_row() {
+        let turned = |angle: f32| vec![angle.cos(), angle.sin()];
+        // The second class by itself and by two kinds, the nearer of which counts for half.
+        let rows = vec![turned(0.5), turned(1.5), turned(0.0), turned(0.3)];
+        let names = ClassVectors { query: rows.clone(), image: rows.clone() };
+        let view = SegmentView { query: 0, embedding: &rows[2], background_logit: -9.0, crop: Some(&rows[3]) };
+        let row = |class, weight| Row { class, weight, seen: false, grouped: false };
+        let options = |weight| ClassifyOptions {
+            rows: vec![row(0, 1.0), row(1, 1.0), row(1, weight), row(1, 0.5)],
+            ..options(Ensembling::All, &[], &[])
+        };
+        let views = [view];
+        let scores = |weight| classify(&views, &names, &ClassVectors::default(), &options(weight)).remove(0);
+        let (whole, half) = (scores(1.0), scores(0.5));
+        for scores in [&whole, &half] {
+            assert_eq!((scores.fused.len(), scores.by_query.len()), (2, 2));
+        }
+        assert!(whole.by_query[1] > whole.by_query[0] && half.by_query[1] < half.by_query[0]);
+        assert_eq!(whole.by_query[1], 2.0 * half.by_query[1]);
+        assert_eq!(whole.fused[0], half.fused[0]);
     }
 }

@@ -138,7 +138,7 @@ fn it_says_what_a_phrase_is_looked_for_as() {
     let document: serde_json::Value = serde_json::from_slice(&fs::read(out.join("chelsea.json")).unwrap()).unwrap();
     assert_eq!(document["classes"][0]["looked_for_as"], "cat");
     assert_eq!(document["classes"][1]["looked_for_as"], serde_json::Value::Null);
-    assert_eq!([&document["classes"][0]["seen"], &document["classes"][1]["seen"]], [false, true]);
+    assert_eq!([&document["classes"][0]["seen"], &document["classes"][1]["seen"]], [true, true]);
 
     assert_eq!(document["options"]["ensembling"], "grouped");
     let output = zegformer(&[&line[..], &["--ensembling", "all"]].concat());

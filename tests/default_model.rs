@@ -18,16 +18,18 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/zegformer-lite")
 }
 
-/// A distractor without a ready vector would make every first run load the text graph.
+/// A distractor or a kind without a ready vector would make every first run load the text graph.
 #[test]
-fn distractors_have_ready_vectors() {
+fn silent_names_and_kinds_have_ready_vectors() {
     let bundle = open_bundle(&folder());
     let vocabulary = bundle.vocabulary.expect("a vocabulary");
     let names = std::fs::read(folder().join(vocabulary.names)).expect("the names");
     let names: Vec<String> = serde_json::from_slice(&names).expect("a list of names");
     let ready: HashSet<String> = names.iter().map(|name| key(name)).collect();
+    let distractors = bundle.other.expect("distractors").distractors;
+    let kinds = vocabulary.kinds.into_iter().flat_map(|(name, kinds)| [vec![name], kinds].concat());
     let missing: Vec<String> =
-        bundle.other.expect("distractors").distractors.into_iter().filter(|name| !ready.contains(&key(name))).collect();
+        distractors.into_iter().chain(kinds).filter(|name| !ready.contains(&key(name))).collect();
     assert!(missing.is_empty(), "no ready vectors for {missing:?}");
 }
 
@@ -67,7 +69,7 @@ fn the_image_branch_is_for_things() {
     pipeline.set_classes("a ginger cat, pony, wall").expect("names");
     let result = pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result");
     let seen: Vec<_> = result.classes.iter().map(|class| class.seen).collect();
-    assert_eq!(seen, [Some(false), Some(true), Some(true)], "a phrase, a taught synonym, a taught name");
+    assert_eq!(seen, [Some(true); 3], "a phrase about a taught name, a taught synonym, a taught name");
     assert!(result.image_has_a_say);
     assert!(result.segments.iter().any(|segment| segment.scores.by_image.is_some()));
     assert!(source.1.borrow().contains(&image));
@@ -78,6 +80,34 @@ fn the_image_branch_is_for_things() {
     options.ensembling = Ensembling::All;
     pipeline.set_options(options).expect("options");
     assert!(pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result").image_has_a_say);
+}
+
+/// A general name is looked for as its kinds, without what is typed beside it, and a silent name above or below a typed
+/// one does not compete with it.
+#[test]
+fn an_animal_is_looked_for_as_a_cat() {
+    let bundle = open_bundle(&folder());
+    let source = Rc::new(Folder(folder()));
+    let mut pipeline = pollster::block_on(Pipeline::new(bundle, source, EngineChoice::Cpu)).expect("an engine");
+    pipeline.set_photo(&std::fs::read("tests/photos/chelsea.png").expect("the photo")).expect("a photo");
+    let mut classes = |names: &str| {
+        pipeline.set_classes(names).expect("names");
+        pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result").classes
+    };
+    let cat = classes("cat")[0].share;
+    assert!(cat > 0.3, "{cat}");
+    for (typed, is_kind) in [("animals", true), ("furry pets", true), ("vehicles", false), ("reptile", false)] {
+        let found = classes(typed).remove(0);
+        assert_eq!(found.kinds.contains(&"cat".to_string()), is_kind, "{typed}: {:?}", found.kinds);
+        assert_eq!((found.share > 0.9 * cat, found.share > 0.0), (is_kind, is_kind), "{typed}: {}", found.share);
+        assert_eq!(found.seen, Some(typed != "reptile"), "{typed}: a kind of it was taught with masks, or not");
+    }
+    let [animal, own] = classes("animal, cat").try_into().expect("two classes");
+    assert!(!animal.kinds.contains(&"cat".to_string()) && animal.kinds.contains(&"dog".to_string()));
+    assert!(animal.share < 0.05 && own.share > 0.9 * cat, "{} and {}", animal.share, own.share);
+    // A kind of nothing else that is typed, and not there.
+    let [tiger] = classes("tiger").try_into().expect("a class");
+    assert!(tiger.kinds.is_empty() && tiger.share == 0.0, "{tiger:?}");
 }
 
 /// Known names need the segmenter, the image branch and the vocabulary; that much may be sent before the first overlay.

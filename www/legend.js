@@ -23,6 +23,14 @@ export function solo(hidden, index, count) {
     return new Set(alone ? [] : others);
 }
 
+/** So many kinds of a name ("dalmatian", of "dog") go without saying. */
+const FEW_KINDS = 2;
+
+/** @param {string[]} kinds */
+function among(kinds) {
+    return kinds.length > 0 ? ` and for kinds of it: ${kinds.join(', ')}` : '';
+}
+
 /** @typedef {{hidden(labels: Set<number>): void, highlight(label: number | null): void, cutout(index: number): void}} Actions */
 
 export class Legend {
@@ -94,7 +102,7 @@ export class Legend {
      * @param {Set<number>} hidden
      */
     #item(index, hidden) {
-        const { name, about, seen, share } = /** @type {Result} */ (this.#result).classes[index];
+        const { name, about, kinds, seen, share } = /** @type {Result} */ (this.#result).classes[index];
         const item = document.createElement('li');
         item.dataset.class = name;
         item.dataset.share = String(share);
@@ -114,7 +122,11 @@ export class Legend {
         const label = span('legend-name', name);
         if (about) {
             const note = span('legend-about', `looked for as “${about}”`);
-            note.title = `The model looks for “${about}”; it hardly tells one from another by the rest of the phrase.`;
+            note.title = `The model looks for “${about}”${among(kinds)}; it hardly tells one from another by the rest of the phrase.`;
+            label.append(note);
+        } else if (kinds.length > FEW_KINDS) {
+            const note = span('legend-about', `also as ${kinds.join(', ')}`);
+            note.title = `The model looks for “${name}”${among(kinds)}.`;
             label.append(note);
         } else if (seen === false) {
             const note = span('legend-about', 'no masks in training');

@@ -78,8 +78,13 @@ impl Bundle {
             "classify.temperature",
             "must be positive",
         )?;
-        if let Some(head) = self.vocabulary.as_ref().and_then(|vocabulary| vocabulary.head) {
-            field((0.0..=10.0).contains(&head), "vocabulary.head", "must be 0 to 10")?;
+        if let Some(vocabulary) = &self.vocabulary {
+            field(
+                vocabulary.head.is_none_or(|head| (0.0..=10.0).contains(&head)),
+                "vocabulary.head",
+                "must be 0 to 10",
+            )?;
+            field((0.0..=1.0).contains(&vocabulary.unseen_kinds), "vocabulary.unseen_kinds", "must be 0 to 1")?;
         }
         for (name, entry) in &self.files {
             field(plain_name(name), "files", "names must be plain file names without folders")?;

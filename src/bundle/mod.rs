@@ -274,6 +274,17 @@ pub struct VocabularyFiles {
     /// then count as that name. `null`: names are taken as they are typed.
     #[serde(default)]
     pub head: Option<f32>,
+    /// Names and what lies directly below them ("animal": mammal, bird). A typed name is also looked for as those below it
+    /// that the model knows (they are `classify.seen` or `other.distractors`), and distractors above or below it give way.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, Vec<String>>,
+    /// What the score of a kind counts for that is not one of `classify.seen`, 0..1.
+    #[serde(default = "whole")]
+    pub unseen_kinds: f32,
+}
+
+fn whole() -> f32 {
+    1.0
 }
 
 /// Where the files of a bundle come from: a folder, or the page's origin.

@@ -65,13 +65,13 @@ impl Looks {
 impl Pipeline {
     /// What the options ask of the image branch, for the present photo and names.
     pub(super) fn image_task(&self, has_a_say: bool) -> Result<Task, Error> {
-        let (Some(proposals), Some(vectors)) = (&self.kept.proposals, &self.kept.vectors) else {
+        let (Some(proposals), Some(names)) = (&self.kept.proposals, &self.kept.names) else {
             return Err(Error::NoPhoto);
         };
         Ok(match self.options.mode {
             _ if !has_a_say => Task::Nothing,
             Mode::Official => Task::Crops((0..proposals.count()).collect()),
-            Mode::Fast => Task::Crops(worth::worth_a_crop(proposals, &vectors.query, self.options.temperature)),
+            Mode::Fast => Task::Crops(worth::worth_a_crop(proposals, &names.vectors.query, self.options.temperature)),
             Mode::Lite => Task::Crops(self.doubtful_segments()?),
             Mode::OnePass => Task::OnePass,
         })
@@ -90,7 +90,7 @@ impl Pipeline {
             .zip(&scores)
             .filter(|(_, scores)| worth::is_doubtful(scores, &options))
             .map(|(segment, scores)| {
-                let checked = !options.is_grouped(worth::best_outcome(scores), scores.fused.len());
+                let checked = !worth::is_grouped(worth::best_outcome(scores), scores, &options);
                 (checked, segment.area, segment.query)
             })
             .collect();

@@ -4,27 +4,28 @@
 
 mod graphs;
 mod image;
+mod names;
 mod options;
 mod result;
 mod shapes;
 mod watch;
 
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::bundle::{Bundle, Ensembling, Mode, Source};
-use crate::classify::{ClassVectors, ClassifyOptions, SegmentScores, SegmentView, classify, dot};
+use crate::classify::{ClassVectors, ClassifyOptions, Row, SegmentScores, SegmentView, classify};
 use crate::compose::{ComposeOptions, LabelMap, compose};
 use crate::engine::{Engine, EngineChoice, EngineInfo, Graph, cpu, run_named};
 use crate::photo::{Photo, Resized};
 use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
-use crate::text::prompts::{Class, key, parse_classes};
+use crate::text::{Class, parse_classes};
 
 use graphs::in_graph;
 pub(crate) use graphs::load_graph;
 pub use graphs::{Error, read_graph};
 use image::{Looks, Task};
+use names::{Lists, Names};
 pub use options::Options;
 use result::shape;
 pub use result::{ClassResult, Segment, Segmentation, Shape};
@@ -51,9 +52,7 @@ pub struct Pipeline {
     /// The image branch's graph with its file: the one for crops, or the one-pass graph.
     image: Option<(String, Box<dyn Graph>)>,
     text: TextEncoder,
-    /// Keys of the bundle's seen and grouped names.
-    seen: HashSet<String>,
-    grouped: HashSet<String>,
+    lists: Lists,
     photo: Option<Photo>,
     classes: Vec<Class>,
     kept: Kept,
@@ -66,11 +65,7 @@ struct Kept {
     proposals: Option<Proposals>,
     segments: Option<Vec<Shape>>,
     looks: Looks,
-    vectors: Option<ClassVectors>,
-    distractors: Option<ClassVectors>,
-    /// For each class whether it is one of the bundle's seen and grouped names; of the same names as `vectors`.
-    seen: Vec<bool>,
-    grouped: Vec<bool>,
+    names: Option<Names>,
 }
 
 impl Pipeline {
@@ -80,8 +75,7 @@ impl Pipeline {
         Ok(Pipeline {
             options: Options::of(&bundle),
             text: TextEncoder::default(),
-            seen: bundle.classify.seen.iter().map(|name| key(name)).collect(),
-            grouped: bundle.classify.grouped.iter().map(|name| key(name)).collect(),
+            lists: Lists::of(&bundle),
             bundle,
             source,
             engine,
@@ -131,8 +125,7 @@ impl Pipeline {
         let classes = parse_classes(text)?;
         if classes != self.classes {
             self.classes = classes;
-            self.kept.vectors = None;
-            self.kept.distractors = None;
+            self.kept.names = None;
         }
         Ok(&self.classes)
     }
@@ -165,8 +158,8 @@ impl Pipeline {
             self.run_segmenter().await?;
         }
         watch.done().await?;
-        watch.stage(Stage::Text, self.kept.vectors.is_some()).await?;
-        if self.kept.vectors.is_none() {
+        watch.stage(Stage::Text, self.kept.names.is_some()).await?;
+        if self.kept.names.is_none() {
             self.run_text().await?;
         }
         watch.done().await?;
@@ -240,37 +233,6 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn run_text(&mut self) -> Result<(), Error> {
-        self.make_room();
-        let vectors = self.text.embed(&self.classes, &self.bundle, &*self.source, &self.engine).await?;
-        let mut distractors = ClassVectors::default();
-        if let Some(other) = &self.bundle.other {
-            let names: Vec<Class> = other
-                .distractors
-                .iter()
-                .filter(|name| !self.classes.iter().any(|class| class.has_name(name)))
-                .map(|name| Class::plain(name))
-                .collect();
-            let all = self.text.embed(&names, &self.bundle, &*self.source, &self.engine).await?;
-            // A distractor that means the same as a typed class would take its pixels away.
-            let near = |row: &[f32]| vectors.query.iter().any(|typed| dot(typed, row) > other.near);
-            for (query, image) in all.query.into_iter().zip(all.image) {
-                if !near(&query) {
-                    distractors.query.push(query);
-                    distractors.image.push(image);
-                }
-            }
-        }
-        if self.lean() {
-            self.text.free_graph();
-        }
-        self.kept.vectors = Some(vectors);
-        self.kept.distractors = Some(distractors);
-        self.kept.seen = self.are_in(&self.seen);
-        self.kept.grouped = self.are_in(&self.grouped);
-        Ok(())
-    }
-
     /// Chooses the segments to name and measures them at the photo's size.
     fn find_segments(&mut self) -> Result<(), Error> {
         if self.kept.segments.is_some() {
@@ -290,19 +252,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// For each class whether one of its names is in `list`, as typed or in another form that means the same.
-    fn are_in(&self, list: &HashSet<String>) -> Vec<bool> {
-        let is_in = |name: &str| {
-            list.contains(&key(name)) || self.text.known(name).is_some_and(|known| list.contains(&key(known)))
-        };
-        self.classes.iter().map(|class| class.names().any(is_in)).collect()
-    }
-
     fn image_has_a_say(&self) -> bool {
         match self.options.ensembling {
             Ensembling::Query => false,
             Ensembling::Image => true,
-            Ensembling::Grouped => self.options.lambda > 0.0 && self.kept.grouped.contains(&false),
+            Ensembling::Grouped => self.options.lambda > 0.0 && self.rows().iter().any(|row| !row.grouped),
             Ensembling::All | Ensembling::Split => self.options.lambda > 0.0,
         }
     }
@@ -313,14 +267,17 @@ impl Pipeline {
             lambda: self.options.lambda,
             ensembling: self.options.ensembling,
             margin: self.options.margin,
-            seen: self.kept.seen.clone(),
-            grouped: self.kept.grouped.clone(),
+            rows: self.rows().to_vec(),
         }
     }
 
+    fn rows(&self) -> &[Row] {
+        self.kept.names.as_ref().map_or(&[], |names| &names.rows)
+    }
+
     fn classify(&self, task: &Task) -> Result<Vec<SegmentScores>, Error> {
-        let (Some(proposals), Some(segments), Some(vectors), Some(distractors)) =
-            (&self.kept.proposals, &self.kept.segments, &self.kept.vectors, &self.kept.distractors)
+        let (Some(proposals), Some(segments), Some(names)) =
+            (&self.kept.proposals, &self.kept.segments, &self.kept.names)
         else {
             return Err(Error::NoPhoto);
         };
@@ -334,17 +291,19 @@ impl Pipeline {
             })
             .collect();
         let none = ClassVectors::default();
-        let distractors = if self.options.distractors { distractors } else { &none };
-        Ok(classify(&views, vectors, distractors, &self.classify_options()))
+        let distractors = if self.options.distractors { &names.distractors } else { &none };
+        Ok(classify(&views, &names.vectors, distractors, &self.classify_options()))
     }
 
     fn compose(&self, scores: &[SegmentScores]) -> Result<LabelMap, Error> {
         let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
-        let proposals = self.kept.proposals.as_ref().ok_or(Error::NoPhoto)?;
+        let (Some(proposals), Some(names)) = (&self.kept.proposals, &self.kept.names) else {
+            return Err(Error::NoPhoto);
+        };
         let options = ComposeOptions {
             mode: self.options.mode,
             gamma: self.options.gamma,
-            seen: self.kept.seen.clone(),
+            seen: (0..self.classes.len()).map(|class| names.is_seen(class)).collect(),
             threshold: self.options.threshold,
         };
         let classes = self.classes.len();

@@ -36,7 +36,9 @@ pub struct ClassResult {
     pub name: String,
     /// What a phrase was looked for as: "dog", for "a brown dog".
     pub about: Option<String>,
-    /// Whether the segmenter was trained on one of its names; `None` where the bundle does not say on which it was.
+    /// What else it was looked for as: "cat", "dog" and more, for "animal".
+    pub kinds: Vec<String>,
+    /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; `None` where the bundle does not say on which it was.
     pub seen: Option<bool>,
     /// Part of the photo's pixels, 0..1.
     pub share: f32,
@@ -58,15 +60,16 @@ impl Pipeline {
             counts[label as usize] += 1;
         }
         let share = |label: usize| counts[label] as f32 / map.labels.len() as f32;
+        let names = self.kept.names.as_ref();
         let classes = self
             .classes
             .iter()
             .enumerate()
-            .zip(&self.kept.seen)
-            .map(|((at, class), &seen)| ClassResult {
+            .map(|(at, class)| ClassResult {
                 name: class.name.clone(),
                 about: self.text.about(&class.name).map(str::to_owned),
-                seen: (!self.seen.is_empty()).then_some(seen),
+                kinds: names.map(|names| names.kinds(at)).unwrap_or_default(),
+                seen: names.filter(|_| self.lists.say_what_was_seen()).map(|names| names.is_seen(at)),
                 share: share(at),
             })
             .collect();

@@ -118,6 +118,7 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
     let (mut classes, other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
     for (entry, class) in classes.iter_mut().zip(&result.classes) {
         entry.looked_for_as.clone_from(&class.about);
+        entry.kinds.clone_from(&class.kinds);
         entry.seen = class.seen;
     }
     let segments = result.segments.iter().map(|segment| entry(segment, proposals, &typed, map.width, map.height));

@@ -83,7 +83,9 @@ pub struct ClassEntry {
     pub synonyms: Vec<String>,
     /// What its first name was looked for as, if that is a phrase: "dog", for "a brown dog".
     pub looked_for_as: Option<String>,
-    /// Whether the segmenter was trained on one of its names; null where the model does not say on which it was.
+    /// What else it was looked for as: "cat", "dog" and more, for "animal".
+    pub kinds: Vec<String>,
+    /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; null where the model does not say on which it was.
     pub seen: Option<bool>,
     /// Its colour, `#rrggbb`.
     pub colour: String,
@@ -169,6 +171,7 @@ pub fn regions(
             name: class.name.clone(),
             synonyms: class.synonyms.clone(),
             looked_for_as: None,
+            kinds: Vec::new(),
             seen: None,
             colour: palette::hex(index as u8),
             area: mask.area(),

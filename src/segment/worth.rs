@@ -1,6 +1,7 @@
 //! Which proposals are worth a crop, as far as can be told before any crop is made.
 
 use super::Proposals;
+use crate::bundle::Ensembling;
 use crate::classify::{ClassifyOptions, SegmentScores, dot, softmax};
 
 /// The image branch prefers one of two outcomes by a factor of at most `e^IMAGE_SWAY`, nearly always: of 160 segments of the
@@ -54,13 +55,18 @@ pub fn worth_a_crop(proposals: &Proposals, names: &[Vec<f32>], temperature: f32)
 pub fn is_doubtful(by_query: &SegmentScores, options: &ClassifyOptions) -> bool {
     let outcomes: Vec<f32> = outcomes(by_query).collect();
     let first = best_outcome(by_query);
-    let grouped = |at: usize| options.is_grouped(at, by_query.fused.len());
+    let grouped = |at: usize| is_grouped(at, by_query, options);
     let group: f32 = (0..outcomes.len()).filter(|&at| grouped(at)).map(|at| outcomes[at]).sum();
     let log = |score: f32| score.max(f32::MIN_POSITIVE).ln();
     let part = |at: usize| log(outcomes[at]) - options.lambda * log(if grouped(at) { group } else { outcomes[at] });
     (0..outcomes.len())
         .filter(|&at| at != first && !(grouped(at) && grouped(first)))
         .any(|at| part(first) - part(at) < options.lambda * IMAGE_SWAY)
+}
+
+/// Whether outcome `at` is one of those that the image branch takes for one.
+pub fn is_grouped(at: usize, scores: &SegmentScores, options: &ClassifyOptions) -> bool {
+    if at < scores.fused.len() { options.is_grouped(at) } else { options.ensembling == Ensembling::Grouped }
 }
 
 /// Names, distractors, background.
@@ -76,7 +82,7 @@ pub fn best_outcome(scores: &SegmentScores) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Ensembling;
+    use crate::classify::Row;
     use crate::engine::Tensor;
 
     fn scores(fused: &[f32], distractors: &[f32], background: f32) -> SegmentScores {
@@ -94,10 +100,7 @@ mod tests {
     fn a_clear_lead_is_no_doubt() {
         let is_doubtful = |scores: &SegmentScores, lambda| {
             let ensembling = Ensembling::All;
-            is_doubtful(
-                scores,
-                &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, seen: vec![], grouped: vec![] },
-            )
+            is_doubtful(scores, &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, rows: vec![] })
         };
         // With a weight of 0.2 the limit is e^2 = 7.39.
         assert!(is_doubtful(&scores(&[0.7, 0.1], &[0.1], 0.1), 0.2));
@@ -117,8 +120,10 @@ mod tests {
             lambda: 0.2,
             ensembling: Ensembling::Grouped,
             margin: 0.0,
-            seen: vec![],
-            grouped: grouped.to_vec(),
+            rows: (0..)
+                .zip(grouped)
+                .map(|(class, &grouped)| Row { class, weight: 1.0, seen: false, grouped })
+                .collect(),
         };
         // Two names at odds: with one of them outside of the group there is a doubt, with both in it there is none.
         let at_odds = scores(&[0.4, 0.35], &[0.1], 0.15);

@@ -13,12 +13,14 @@
 pub mod encoder;
 mod error;
 pub mod head;
+pub mod hierarchy;
 pub mod prompts;
 pub mod table;
 pub mod tokenizer;
 pub mod vocabulary;
 
 pub use error::TextError;
+pub use hierarchy::Hierarchy;
 pub use prompts::{Class, parse_classes};
 pub use table::{Table, TextInputs, TextTables};
 pub use tokenizer::{TokenBatch, Tokenizer};

@@ -301,6 +301,7 @@ struct ResultView<'a> {
 struct ShareView<'a> {
     name: &'a str,
     about: Option<&'a str>,
+    kinds: &'a [String],
     seen: Option<bool>,
     share: f32,
 }
@@ -348,7 +349,13 @@ impl<'a> ResultView<'a> {
             classes: result
                 .classes
                 .iter()
-                .map(|c| ShareView { name: &c.name, about: c.about.as_deref(), seen: c.seen, share: c.share })
+                .map(|c| ShareView {
+                    name: &c.name,
+                    about: c.about.as_deref(),
+                    kinds: &c.kinds,
+                    seen: c.seen,
+                    share: c.share,
+                })
                 .collect(),
             other: result.other,
             segments: result.segments.iter().map(segment).collect(),

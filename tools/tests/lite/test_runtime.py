@@ -16,33 +16,45 @@ def two_halves() -> Proposals:
 
 
 def test_fused_is_the_weighted_geometric_mean():
-    found, classes = two_halves(), Classes(torch.eye(3), torch.zeros(0, 3))
+    found, classes = two_halves(), Classes.plain(torch.eye(3), torch.zeros(0, 3), "abc")
     whole = scores(found, classes, Choice(2.0, 0.0, 0.0)), scores(found, classes, Choice(2.0, 1.0, 0.0))
     both = scores(found, classes, Choice(2.0, 0.25, 0.0))
     assert math.isclose(both[1, 2], whole[0][1, 2] ** 0.75 * whole[1][1, 2] ** 0.25, rel_tol=1e-5)
 
 
 def test_the_image_branch_takes_a_group_for_one():
-    found, classes = two_halves(), Classes(torch.eye(3)[:2], torch.eye(3)[2:])
+    found, classes = two_halves(), Classes.plain(torch.eye(3)[:2], torch.eye(3)[2:], "ab")
     p, c = (scores(found, classes, Choice(2.0, weight, 0.0)) for weight in (0.0, 1.0))
-    both = scores(found, classes, Choice(2.0, 0.25, 0.0, grouped=frozenset({0})))
+    both = scores(found, classes, Choice(2.0, 0.25, 0.0, grouped=frozenset("a")))
     group = [0, 2, 3]
     sway = (c[:, group].sum(1) / p[:, group].sum(1)) ** 0.25
     assert torch.allclose(both[:, group], p[:, group] * sway[:, None])
     assert torch.allclose(both[:, 1], p[:, 1] ** 0.75 * c[:, 1] ** 0.25)
-    alone = scores(found, classes, Choice(2.0, 0.25, 0.0, grouped=frozenset({0, 1})))
+    alone = scores(found, classes, Choice(2.0, 0.25, 0.0, grouped=frozenset("ab")))
     assert torch.allclose(alone, p)
 
 
+def test_a_class_has_the_score_of_its_best_row():
+    found = two_halves()
+    plain = scores(found, Classes.plain(torch.eye(3), torch.zeros(0, 3), "abc"), Choice(2.0, 0.25, 0.0))
+    kinds = Classes(
+        torch.eye(3), torch.zeros(0, 3), torch.tensor([0, 1, 1]), torch.tensor([1.0, 1.0, 0.5]), list("abc")
+    )
+    best = scores(found, kinds, Choice(2.0, 0.25, 0.0))
+    assert kinds.count == 2 and best.shape == (2, 3)
+    assert torch.allclose(best[:, 1], torch.maximum(plain[:, 1], plain[:, 2] / 2))
+    assert torch.allclose(best[:, [0, 2]], plain[:, [0, 3]])
+
+
 def test_each_half_gets_its_name():
-    found, classes = two_halves(), Classes(torch.eye(3)[:2], torch.zeros(0, 3))
+    found, classes = two_halves(), Classes.plain(torch.eye(3)[:2], torch.zeros(0, 3), "ab")
     picked, confidence = labels(found, classes, Choice(20.0, 0.0, 0.3), (8, 8))
     assert (picked[:, :3] == 0).all() and (picked[:, 5:] == 1).all()
     assert confidence[:, :3].min() > 0.9
 
 
 def test_a_distractor_takes_its_pixels_away():
-    found, classes = two_halves(), Classes(torch.eye(3)[:1], torch.eye(3)[1:2])
+    found, classes = two_halves(), Classes.plain(torch.eye(3)[:1], torch.eye(3)[1:2], "a")
     picked, _ = labels(found, classes, Choice(20.0, 0.0, 0.3), (8, 8))
     assert (picked[:, :3] == 0).all() and (picked[:, 5:] == OTHER).all()
 
@@ -50,14 +62,14 @@ def test_a_distractor_takes_its_pixels_away():
 def test_gamma_damps_seen_names():
     found = two_halves()
     found.embeddings = torch.nn.functional.normalize(torch.tensor([[1.0, 0.95, 0], [0, 0, 1]]), dim=-1)
-    classes = Classes(torch.eye(3)[:2], torch.zeros(0, 3))
+    classes = Classes.plain(torch.eye(3)[:2], torch.zeros(0, 3), "ab")
     plain, _ = labels(found, classes, Choice(5.0, 0.0, 0.0), (8, 8))
     damped, _ = labels(found, classes, Choice(5.0, 0.0, 0.0, 0.5, frozenset({0})), (8, 8))
     assert (plain[:, :3] == 0).all() and (damped[:, :3] == 1).all()
 
 
 def test_a_margin_is_taken_off_the_cosines_of_seen_classes():
-    found, classes = two_halves(), Classes(torch.eye(3), torch.zeros(0, 3))
+    found, classes = two_halves(), Classes.plain(torch.eye(3), torch.zeros(0, 3), "abc")
     cosines = torch.eye(3)[:2] - torch.tensor([0.25, 0.0, 0.0])
     wanted = torch.cat([8.0 * cosines, torch.zeros(2, 1)], 1).softmax(-1)
     assert torch.allclose(scores(found, classes, Choice(8.0, 0.0, 0.0, seen=frozenset({0}), margin=0.25)), wanted)

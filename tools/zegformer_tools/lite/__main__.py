@@ -1,4 +1,4 @@
-"""python -m zegformer_tools.lite cache|train|image|export|tune|evaluate"""
+"""python -m zegformer_tools.lite cache|train|image|export|names|tune|evaluate"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="zegformer_tools.lite", description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("cache", "train", "image", "export", "tune", "evaluate"):
+    for name in ("cache", "train", "image", "export", "names", "tune", "evaluate"):
         command = commands.add_parser(name)
         command.add_argument("--data", type=Path, required=True, help="folder of the data sets")
         command.add_argument("--cache", type=Path, default=Path("lite_cache"), help="features, checkpoints, reports")
@@ -24,7 +24,7 @@ def main() -> None:
             command.add_argument("--mix-with", help="a checkpoint or a bundle that shares its start")
             command.add_argument("--part", type=float, default=0.5, help="of the weights, for the one mixed in")
             command.add_argument("--background", type=float, default=0.0, help="added to the background's logits")
-        if name in ("tune", "evaluate"):
+        if name in ("names", "tune", "evaluate"):
             command.add_argument("--bundle", type=Path, required=True)
         if name == "evaluate":
             command.add_argument("--program", type=Path, default=PROGRAM, help="the command-line program")
@@ -92,6 +92,10 @@ def main() -> None:
         export.run(
             options.data, options.cache, options.out, options.name, options.encoding, other, part, options.background
         )
+    elif options.command == "names":
+        from . import export
+
+        export.rename(options.data, options.cache, options.bundle)
     elif options.command == "tune":
         from . import tune
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from .data import LABELLED_SETS, MASKED_SETS, Photo, for_tuning, label_files, labelled_photos, photos
+from .hierarchy import below
 from .measures import Confusion, best_ious, boundary_recall, mean
 from .names import dataset_names
 from .program import Program
@@ -23,6 +25,7 @@ CLOSED = ("--no-distractors", "--threshold", "0")
 TYPED, ABSENT = 5, 3
 LEAST_TYPED = 0.01
 MANY, MOST_EACH = 20, 2
+LEAST_GENERAL = 0.02
 FALSE_SHARE = 0.01
 """Of a photo: more under names that are not there is a false label."""
 ODD_NAMES = {
@@ -44,6 +47,11 @@ ODD_NAMES = {
     ],
 }
 ODD_OTHERS = {"cat": "dog", "dog": "cat", "horse": "cow", "cow": "horse", "person": "horse"}
+GENERAL = {
+    "voc": ("animal", "pet", "farm animal", "vehicle", "furniture"),
+    "ccp": ("clothing", "footwear", "trousers"),
+    "coco": ("plant", "ground", "food"),
+}
 NONSENSE = ["qwxzt", "blorf", "thing", "democracy"]
 MOST_ODD = 20
 
@@ -168,17 +176,63 @@ def single_things(data: Path, kind: str, tuning: bool = False) -> list[tuple[lis
 
 
 def named_things(data: Path, program: Program, kind: str, *options: str) -> Report:
-    """Photos of one thing, 20 names typed, none taught with masks: in how many the right one has the most pixels.
+    """Photos of one thing, 20 or 5 names typed, none taught with masks: in how many the right one has the most pixels.
 
     And in how many there is a false label, when five of the others are typed alone.
     """
-    right, wrong = [], []
+    right, few, wrong = [], [], []
     for typed, here in single_things(data, kind):
         files = [p.image for p in here]
         right += [float(is_first(picked)) for picked in program.labels(files, typed, *options)]
-        alone = program.labels(files, typed[1 : 1 + TYPED], *options)
-        wrong += [float((picked != OTHER).mean() > FALSE_SHARE) for picked in alone]
-    return {"photos": len(right), "right": round(mean(right), 3), "with false labels": round(mean(wrong), 3)}
+        few += [float(is_first(picked)) for picked in program.labels(files, [typed[0], *typed[-4:]], *options)]
+        wrong += false_alone(program, files, typed[1 : 1 + TYPED], *options)
+    found = {"right of 20": mean(right), "right of 5": mean(few), "with false labels": mean(wrong)}
+    return {"photos": len(right)} | {name: round(value, 3) for name, value in found.items()}
+
+
+def false_alone(program: Program, files: list[Path], typed: Sequence[str], *options: str) -> list[float]:
+    """Of each photo whether there is a label; none of what is typed is on it."""
+    return [float((picked != OTHER).mean() > FALSE_SHARE) for picked in program.labels(files, typed, *options)]
+
+
+def unlisted_things(data: Path, program: Program, model: Model, kind: str) -> Report:
+    """The false labels of `named_things` where no silent name is what the photo shows, nor above, below or near it."""
+    wrong = []
+    kinds, other = model.settings["vocabulary"].get("kinds", {}), model.settings["other"]
+    for typed, here in single_things(data, kind):
+        name = typed[0]
+        near = {n for n in other["distractors"] if model.vector(n) @ model.vector(name) > other["near"]}
+        near |= {name, *below(kinds, name), *(n for n in other["distractors"] if name in below(kinds, n))}
+        kept = [n for n in other["distractors"] if n not in near]
+        with tempfile.TemporaryDirectory() as folder:
+            for file in program.bundle.iterdir():
+                (Path(folder) / file.name).symlink_to(file.resolve())
+            (Path(folder) / "bundle.json").unlink()
+            changed = model.settings | {"other": other | {"distractors": kept}}
+            (Path(folder) / "bundle.json").write_text(json.dumps(changed))
+            files = [p.image for p in here]
+            wrong += false_alone(Program(program.path, Path(folder)), files, typed[1 : 1 + TYPED])
+    return {"photos": len(wrong), "with false labels": round(mean(wrong), 3)}
+
+
+def general_names(data: Path, program: Program, kinds: dict[str, list[str]]) -> Report:
+    """A general name typed alone where its kinds are: IoU of it, and of its kinds together, typed in its place."""
+    report: Report = {}
+    for kind, generals in GENERAL.items():
+        names = dataset_names(data)[kind]
+        for general in generals:
+            values = [v for v, n in enumerate(names) if n in below(kinds, general)]
+            here = [p for p in held_out(data, kind) if np.isin(truth(data, p), values).mean() > LEAST_GENERAL]
+            files = [p.image for p in here]
+            report[general] = {"photos": len(here)}
+            for way, typed in (("IoU", [general]), ("its kinds typed", [names[v] for v in values])):
+                total = Confusion(1)
+                for photo, picked in zip(here, program.labels(files, typed), strict=True):
+                    true = truth(data, photo)
+                    wanted = np.isin(true, values).astype(np.int32)
+                    total.add(wanted, np.where(picked == OTHER, OTHER, 0), true == 255)
+                report[general][way] = round(float(total.iou()[1]), 3)
+    return report
 
 
 def is_first(picked: np.ndarray) -> bool:
@@ -228,6 +282,8 @@ def run(data: Path, bundle: Path, path: Path, out: Path, only: Sequence[str] = (
     tables: dict[str, Callable[[], Any]] = {
         "typed names": lambda: {kind: typed(kind) for kind in MASKED_SETS},
         "named things": lambda: {kind: named(kind) for kind in LABELLED_SETS},
+        "unlisted things": lambda: {kind: unlisted_things(data, program, model, kind) for kind in LABELLED_SETS},
+        "general names": lambda: general_names(data, program, model.settings["vocabulary"].get("kinds", {})),
         "all names": lambda: {kind: summary(kind) for kind in MASKED_SETS},
         "all names, fine": lambda: {kind: summary(kind, "--resolution", "fine") for kind in MASKED_SETS},
         "all names, both branches": lambda: {kind: summary(kind, "--ensembling", "all") for kind in MASKED_SETS},

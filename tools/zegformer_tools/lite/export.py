@@ -19,12 +19,14 @@ from . import image, warm
 from .backbone import PIXEL_MEAN, PIXEL_STD
 from .branch import SIDE
 from .composite import things
-from .data import MASKED_SETS, training_names
+from .data import LABELLED_SETS, MASKED_SETS, training_names
 from .graphs import image_graph, segmenter_graph, text_graph
+from .hierarchy import direct
+from .hierarchy import words as general_words
 from .kinds import HEAD, NEAR, kinds
 from .languages import translations
 from .model import DIM, POSITION_STRIDE, POSITION_TEMPERATURE, QUERIES, TEMPERATURE, Segmenter
-from .names import EMBEDDING, TEMPLATE, TextSpace, dataset_names, encoder, text_space, unit, vocabulary
+from .names import EMBEDDING, TEMPLATE, TextSpace, dataset_names, encoder, imagenet_names, text_space, unit, vocabulary
 from .synonyms import SYNONYMS
 from .train import fresh
 
@@ -32,8 +34,8 @@ CONTEXT = 32
 RESOLUTIONS = {"fast": {"short": 320, "long": 640}, "fine": {"short": 448, "long": 896}}
 LAMBDA = 0.3
 THRESHOLD = 0.1
-# No person and no garments: they overlap each other, and would take away what is typed.
-DISTRACTORS = [
+UNSEEN_KINDS = 0.3
+SILENT = [
     "sky", "cloud", "grass", "tree", "bush", "flower", "plant", "wall", "brick wall", "floor", "ceiling", "window",
     "door", "curtain", "building", "house", "road", "pavement", "sand", "sea", "river", "water", "snow", "mountain",
     "rock", "dirt", "fence", "bridge", "table", "chair", "sofa", "bed", "cabinet", "shelf", "rug", "pillow", "blanket",
@@ -42,6 +44,8 @@ DISTRACTORS = [
     "bicycle", "train", "boat", "airplane", "bottle", "cup", "bowl", "plate", "knife", "book", "paper", "laptop", "tv",
     "cell phone", "food", "fruit", "vegetable", "bread", "cake", "pizza", "toy", "umbrella", "traffic light", "clock",
 ]  # fmt: skip
+BRANDS = ("alpro", "arla", "bravo", "garant", "god", "oatly", "tropicana", "valio", "yoggi")
+"""First words of Grocery Store's names that no one would type."""
 
 
 def run(
@@ -75,7 +79,6 @@ def run(
     for file in files:
         if file.endswith(".onnx"):
             onnx.checker.check_model(str(out / file), full_check=True)
-    hidden = {n for each in told for n in _withheld(each)}
     first, *rest = told
     if rest and first.get("start") == rest[0]:
         first = {**first, "start": "the second"}
@@ -85,9 +88,16 @@ def run(
     if kept.exists():
         made["image"] = json.loads(kept.read_text())
     (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
-    known, grouped = (other_words(names, hidden, foreign) for names in (seen(data, hidden), stuff(data)))
-    bundle.write(out, settings(known, grouped, encoding), files)
+    bundle.write(out, settings(data, {n for each in told for n in _withheld(each)}, foreign, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
+
+
+def rename(data: Path, cache: Path, folder: Path) -> None:
+    """Makes the vocabulary and `bundle.json` of a bundle anew; its graphs stay as they are."""
+    told = json.loads((folder / "bundle.json").read_text())
+    hidden = _withheld(json.loads((folder / "training.json").read_text()))
+    foreign = ready_names(data, text_space(data, cache), folder)
+    bundle.write(folder, settings(data, hidden, foreign, told["segmenter"]["encoding"]), told["files"])
 
 
 def _trained(model: Segmenter, cache: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -105,7 +115,8 @@ def ready_names(data: Path, space: TextSpace, out: Path) -> dict[str, str]:
     """Writes the vocabulary; other languages' words in it -> English names."""
     near = kinds(space, set(training_names(data)[0]))
     # What was taught needs no text model, so its other words are ready too.
-    words = dict.fromkeys((*vocabulary(data), *(word for others in SYNONYMS.values() for word in others)))
+    others = (word for words in SYNONYMS.values() for word in words)
+    words = dict.fromkeys((*vocabulary(data), *others, *general_words()))
     names = [n for n in words if n not in near]
     foreign = translations({*names, *near})
     (out / "vocabulary.json").write_text(json.dumps([*names, *near, *foreign], ensure_ascii=False), "utf-8")
@@ -126,6 +137,22 @@ def stuff(data: Path) -> list[str]:
     names, ids = training_names(data)
     able = things(data, ids)
     return [names[index] for (kind, _), index in ids.items() if kind == "coco" and index not in able]
+
+
+def silent(data: Path) -> list[str]:
+    """The distractors: common names, and all that was taught by whole photos, but for brands.
+
+    No person and no garments: they overlap each other, and would take away what is typed.
+    """
+    found = dataset_names(data)
+    taught = [n for kind in LABELLED_SETS for n in found[kind] if n != "face" and n.split()[0] not in BRANDS]
+    return list(dict.fromkeys([*SILENT, *taught]))
+
+
+def kinds_of(foreign: dict[str, str]) -> dict[str, list[str]]:
+    """The hierarchy, with other languages' words for names in it; `foreign`: word -> English name."""
+    found = direct([names[0] for names in imagenet_names()])
+    return found | {word: [name] for word, name in foreign.items() if name in found and word not in found}
 
 
 def other_words(names: Sequence[str], withheld: set[str], foreign: dict[str, str]) -> list[str]:
@@ -163,7 +190,8 @@ def _text(space: TextSpace, out: Path, encoding: Encoding) -> list[str]:
     return [*files, "tokens.bin", "positions.bin", "tokenizer.json"]
 
 
-def settings(seen: list[str], grouped: list[str], encoding: Encoding) -> dict[str, Any]:
+def settings(data: Path, withheld: set[str], foreign: dict[str, str], encoding: Encoding) -> dict[str, Any]:
+    """All of `bundle.json` but the list of files. `foreign`: other languages' words -> English names."""
     _, model = encoder()
     return {
         "format": 1,
@@ -221,9 +249,16 @@ def settings(seen: list[str], grouped: list[str], encoding: Encoding) -> dict[st
             "lambda": LAMBDA,
             "gamma": 0.0,
             "ensembling": "grouped",
-            "seen": seen,
-            "grouped": grouped,
+            "seen": other_words(seen(data, withheld), withheld, foreign),
+            "grouped": other_words(stuff(data), withheld, foreign),
         },
-        "other": {"threshold": THRESHOLD, "distractors": DISTRACTORS, "near": NEAR},
-        "vocabulary": {"names": "vocabulary.json", "query": "vocabulary.f16", "image": None, "head": HEAD},
+        "other": {"threshold": THRESHOLD, "distractors": silent(data), "near": NEAR},
+        "vocabulary": {
+            "names": "vocabulary.json",
+            "query": "vocabulary.f16",
+            "image": None,
+            "head": HEAD,
+            "kinds": kinds_of(foreign),
+            "unseen_kinds": UNSEEN_KINDS,
+        },
     }

@@ -15,6 +15,10 @@ baby: Säugling; bébé; bebé
 face: Gesicht; visage; cara
 hair: Haar, Haare; cheveux; pelo, cabello
 skin: Haut; peau; piel
+animal: Tier, Tiere; animaux; animales
+mammal: Säugetier, Säugetiere; mammifère; mamífero
+insect: Insekt, Insekten; insecte; insecto
+reptile: Reptil; reptiles; reptiles
 cat: Katze, Katzen, Kater; chat, chats; gato, gatos
 dog: Hund, Hunde; chien, chiens; perro, perros
 horse: Pferd, Pferde; cheval, chevaux; caballo, caballos
@@ -34,6 +38,7 @@ lion: Löwe; lion; león
 monkey: Affe; singe; mono
 rabbit: Hase, Kaninchen; lapin; conejo
 butterfly: Schmetterling; papillon; mariposa
+vehicle: Fahrzeug, Fahrzeuge; véhicule, véhicules; vehículo, vehículos
 car: Auto, Autos; voiture, voitures; coche, coches
 bus: Autobus; autobus; autobús
 truck: Lastwagen, LKW; camion; camión
@@ -47,6 +52,7 @@ bridge: Brücke; pont; puente
 railroad: Gleis, Schienen; chemin de fer; vía
 road: Straße; route; carretera
 pavement: Gehweg, Bürgersteig; trottoir; acera
+furniture: Möbel; meuble, meubles; mueble, muebles
 building: Gebäude; bâtiment; edificio
 house: Haus; maison; casa
 roof: Dach; toit; techo, tejado
@@ -73,7 +79,7 @@ grass: Gras, Wiese; herbe; hierba, césped
 tree: Baum, Bäume; arbre, arbres; árbol, árboles
 bush: Busch; buisson; arbusto
 flower: Blume, Blumen; fleur, fleurs; flor, flores
-plant: Pflanze; plante; planta
+plant: Pflanze, Pflanzen; plante, plantes; planta, plantas
 potted plant: Topfpflanze; plante en pot; maceta
 forest: Wald; forêt; bosque
 leaf: Blatt; feuille; hoja
@@ -102,7 +108,7 @@ plate: Teller; assiette; plato
 knife: Messer; couteau; cuchillo
 fork: Gabel; fourchette; tenedor
 spoon: Löffel; cuillère; cuchara
-food: Essen; nourriture; comida
+food: Essen, Lebensmittel; nourriture; comida
 bread: Brot; pain; pan
 cheese: Käse; fromage; queso
 apple: Apfel, Äpfel; pomme, pommes; manzana
@@ -114,11 +120,14 @@ tomato: Tomate; tomate; tomate
 carrot: Karotte, Möhre; carotte; zanahoria
 cake: Kuchen; gâteau; pastel
 umbrella: Regenschirm; parapluie; paraguas
+tool: Werkzeug; outil, outils; herramienta
+musical instrument: Musikinstrument; instrument de musique; instrumento musical
 bag: Tasche; sac; bolso
 suitcase: Koffer; valise; maleta
 ball: Ball; balle, ballon; pelota
 phone: Telefon; téléphone; teléfono
 cell phone: Handy; téléphone portable; móvil
+clothing: Kleidung; vêtements; ropa
 shoes: Schuhe; chaussures; zapatos
 boots: Stiefel; bottes; botas
 dress: Kleid; robe; vestido

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from .hierarchy import below
 from .model import sine_position
 from .names import TEMPLATE, unit
 
@@ -37,10 +38,25 @@ class Proposals:
 
 @dataclass
 class Classes:
-    """Unit rows of the typed classes and of the distractors."""
+    """Unit rows of the typed classes and their kinds, and of the distractors."""
 
     typed: Tensor
     distractors: Tensor
+    of: Tensor
+    """[R]: the class of each row."""
+    weight: Tensor
+    """[R]: what its score counts for."""
+    names: list[str]
+    """What it is called; a class's own row by its first name."""
+
+    @classmethod
+    def plain(cls, typed: Tensor, distractors: Tensor, names: Sequence[str]) -> Classes:
+        """A row for each class, no kinds."""
+        return cls(typed, distractors, torch.arange(len(typed)), torch.ones(len(typed)), list(names))
+
+    @property
+    def count(self) -> int:
+        return int(self.of.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -54,8 +70,8 @@ class Choice:
     seen: frozenset[int] = frozenset()
     margin: float = 0.0
     """Taken off the cosines of seen classes, before the softmax; `gamma` is taken off their scores after it."""
-    grouped: frozenset[int] | None = None
-    """Classes that the image branch takes for one with distractors and background; `None`: each is one of its own."""
+    grouped: frozenset[str] | None = None
+    """Names that the image branch takes for one with distractors and background; `None`: each is one of its own."""
 
 
 class Model:
@@ -77,16 +93,15 @@ class Model:
         rows = np.frombuffer((folder / self.settings["vocabulary"]["query"]).read_bytes(), "<f2")
         self.vocabulary = dict(zip(names, unit(rows.reshape(len(names), -1).astype(np.float32)), strict=True))
 
-    def choice(self, typed: Sequence[str] = ()) -> Choice:
-        """The bundle's own, for these names."""
+    def choice(self) -> Choice:
+        """The bundle's own."""
         classify, other = self.settings["classify"], self.settings["other"]
-        grouped = frozenset(i for i, n in enumerate(typed) if n in classify.get("grouped", ()))
         return Choice(
             classify["temperature"],
             classify["lambda"],
             other["threshold"],
             classify["gamma"],
-            grouped=grouped if classify["ensembling"] == "grouped" else None,
+            grouped=frozenset(classify["grouped"]) if classify["ensembling"] == "grouped" else None,
         )
 
     @cached_property
@@ -117,11 +132,46 @@ class Model:
         return self.text.run(["text_embeddings"], inputs)[0][0]
 
     def classes(self, typed: Sequence[Sequence[str]], distract: bool = True) -> Classes:
-        rows = unit(np.stack([np.mean([self.vector(n) for n in names], 0) for names in typed]))
+        """Rows for these classes, of one or more names each, without or with what competes silently."""
+        kinds = [(index, kind) for index, names in enumerate(typed) for kind in self._kinds(names, typed)]
+        own = [np.mean([self.vector(n) for n in names], 0) for names in typed]
+        rows = unit(np.stack([*own, *(self.vector(kind) for _, kind in kinds)]))
+        counts = [1.0 if kind in self.seen else self.settings["vocabulary"]["unseen_kinds"] for _, kind in kinds]
+        silent = self._silent(typed, rows) if distract else []
+        others = np.stack([self.vector(n) for n in silent]) if silent else np.zeros((0, rows.shape[1]), np.float32)
+        return Classes(
+            torch.from_numpy(rows),
+            torch.from_numpy(others),
+            torch.tensor([*range(len(typed)), *(index for index, _ in kinds)]),
+            torch.tensor([*[1.0] * len(typed), *counts]),
+            [*(names[0] for names in typed), *(kind for _, kind in kinds)],
+        )
+
+    @cached_property
+    def seen(self) -> frozenset[str]:
+        return frozenset(self.settings["classify"]["seen"])
+
+    def _below(self, name: str) -> list[str]:
+        return below(self.settings["vocabulary"].get("kinds", {}), name)
+
+    def _kinds(self, names: Sequence[str], typed: Sequence[Sequence[str]]) -> list[str]:
+        """What else a class is looked for as: see `kinds` in src/pipeline/names.rs."""
+        found = [kind for name in names for kind in self._below(name)]
+        everything = {n for each in typed for n in each}
+        taken = everything | {kind for n in everything & set(found) for kind in self._below(n)}
+        able = self.seen | set(self.settings["other"]["distractors"])
+        return [kind for kind in dict.fromkeys(found) if kind in able and kind not in taken]
+
+    def _silent(self, typed: Sequence[Sequence[str]], rows: np.ndarray) -> list[str]:
+        """The distractors that compete: see `silent` in src/pipeline/names.rs."""
+        everything = {n for names in typed for n in names}
+        away = everything | {kind for n in everything for kind in self._below(n)}
         other = self.settings["other"]
-        others = np.stack([self.vector(n) for n in other["distractors"]])
-        others = others[(others @ rows.T).max(1) <= other["near"]] if distract else others[:0]
-        return Classes(torch.from_numpy(rows), torch.from_numpy(others))
+        names = [n for n in other["distractors"] if n not in away and not everything & set(self._below(n))]
+        near = (np.stack([self.vector(n) for n in names]) @ rows.T).max(1) > other["near"]
+        close = [n for n, found in zip(names, near, strict=True) if found]
+        away = {*close, *(kind for n in close for kind in self._below(n))}
+        return [n for n in names if n not in away]
 
     def resized(self, photo: Image.Image, resolution: str = "fast") -> np.ndarray:
         limit = self.settings["pixels"]["resolutions"][resolution]
@@ -168,16 +218,24 @@ class Model:
 
 
 def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
-    """[owners, typed + distractors + background]: fused, p^(1 - lambda) c^lambda.
+    """[owners, classes + distractors + background]: fused, p^(1 - lambda) c^lambda; of a class its best row.
 
     In a group, whose sums are P and C, the image branch's scores count as C p / P.
     """
+    fused, rows = _fused(found, classes, choice), len(classes.typed)
+    counted = fused[:, :rows] * classes.weight
+    best = [counted[:, classes.of == index].amax(1) for index in range(classes.count)]
+    return torch.cat([torch.stack(best, 1), fused[:, rows:]], 1)
+
+
+def _fused(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
+    """The same for each row."""
     rows = torch.cat([classes.typed, classes.distractors])
     background = found.background[found.owners, None]
 
     def probabilities(embeddings: Tensor) -> Tensor:
         cosines = embeddings @ rows.T
-        cosines[:, list(choice.seen)] -= choice.margin
+        cosines[:, [at for at, index in enumerate(classes.of.tolist()) if index in choice.seen]] -= choice.margin
         return torch.cat([choice.temperature * cosines, background], 1).softmax(-1)
 
     p = probabilities(found.embeddings[found.owners])
@@ -185,7 +243,8 @@ def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
         return p
     c = probabilities(found.crops)
     if choice.grouped is not None:
-        group = torch.tensor([at in choice.grouped or at >= len(classes.typed) for at in range(p.shape[1])])
+        group = torch.ones(p.shape[1], dtype=torch.bool)
+        group[: len(classes.names)] = torch.tensor([name in choice.grouped for name in classes.names])
         mass = c[:, group].sum(1) / p[:, group].sum(1).clamp(min=torch.finfo(p.dtype).tiny)
         c[:, group] = mass[:, None] * p[:, group]
     return p ** (1 - choice.weight) * c**choice.weight
@@ -194,7 +253,7 @@ def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
 def labels(found: Proposals, classes: Classes, choice: Choice, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Label map (255 = other) and confidence at `size` = (width, height)."""
     width, height = size
-    count = len(classes.typed)
+    count = classes.count
     if not found.owners:
         return np.full((height, width), OTHER, np.uint8), np.zeros((height, width), np.float32)
     fused = scores(found, classes, choice)

@@ -60,7 +60,7 @@ def named_things(model: Model, data: Path, kind: str) -> dict[float, float]:
             with Image.open(photo.image) as image:
                 proposals, size = model.propose(image), image.size
             for weight, found in right.items():
-                choice = replace(model.choice(typed), weight=weight)
+                choice = replace(model.choice(), weight=weight)
                 found.append(float(is_first(labels(proposals, classes, choice, size)[0])))
     return {weight: round(mean(found), 3) for weight, found in right.items()}
 
@@ -83,7 +83,7 @@ def typed_names(
             wanted[true == value] = index + 1
         shifted = replace(proposals, background=proposals.background + offset)
         classes = model.classes([[names[v]] for v in typed])
-        choice = replace(model.choice([names[v] for v in typed]), weight=weight, threshold=0.0)
+        choice = replace(model.choice(), weight=weight, threshold=0.0)
         picked, share = labels(shifted, classes, choice, (true.shape[1], true.shape[0]))
         for result, threshold in zip(results, thresholds, strict=True):
             total = Confusion(len(typed))

@@ -1,0 +1,163 @@
+//! What the typed names come to: their vectors, their kinds, and the names that compete silently.
+
+use std::collections::HashSet;
+
+use super::{Error, Pipeline};
+use crate::bundle::{Bundle, Other};
+use crate::classify::{ClassVectors, Row, dot};
+use crate::text::prompts::key;
+use crate::text::{Class, Hierarchy};
+
+/// The bundle's lists of names, as [`key`] writes them.
+pub(super) struct Lists {
+    seen: HashSet<String>,
+    grouped: HashSet<String>,
+    /// Names that the model knows: seen ones and distractors.
+    known: HashSet<String>,
+    kinds: Hierarchy,
+}
+
+/// Of one list of classes; made anew when it changes.
+pub(super) struct Names {
+    /// A row for each class, then one for each kind.
+    pub vectors: ClassVectors,
+    pub rows: Vec<Row>,
+    /// What the rows are called.
+    titles: Vec<String>,
+    pub distractors: ClassVectors,
+}
+
+impl Lists {
+    pub fn of(bundle: &Bundle) -> Lists {
+        let keys = |names: &[String]| names.iter().map(|name| key(name)).collect::<HashSet<String>>();
+        let seen = keys(&bundle.classify.seen);
+        let distractors = bundle.other.as_ref().map(|other| keys(&other.distractors)).unwrap_or_default();
+        Lists {
+            grouped: keys(&bundle.classify.grouped),
+            known: &seen | &distractors,
+            kinds: bundle.vocabulary.as_ref().map(|words| Hierarchy::new(&words.kinds)).unwrap_or_default(),
+            seen,
+        }
+    }
+
+    /// Whether the bundle says on which names the segmenter was trained.
+    pub fn say_what_was_seen(&self) -> bool {
+        !self.seen.is_empty()
+    }
+}
+
+impl Names {
+    pub fn is_seen(&self, class: usize) -> bool {
+        self.rows.iter().any(|row| row.class == class && row.seen)
+    }
+
+    /// What else a class is looked for as.
+    pub fn kinds(&self, class: usize) -> Vec<String> {
+        // The first row of a class is its own.
+        let rows = self.rows.iter().zip(&self.titles).filter(|(row, _)| row.class == class).skip(1);
+        rows.map(|(_, title)| title.clone()).collect()
+    }
+}
+
+impl Pipeline {
+    pub(super) async fn run_text(&mut self) -> Result<(), Error> {
+        self.make_room();
+        let mut vectors = self.text.embed(&self.classes, &self.bundle, &*self.source, &self.engine).await?;
+        let typed: Vec<HashSet<String>> = self.classes.iter().map(|class| self.meanings(class)).collect();
+        let kinds = self.kinds(&typed);
+        let titles: Vec<Class> = kinds.iter().map(|(_, kind)| Class::plain(kind)).collect();
+        let more = self.text.embed(&titles, &self.bundle, &*self.source, &self.engine).await?;
+        vectors.query.extend(more.query);
+        vectors.image.extend(more.image);
+
+        let is_in = |list: &HashSet<String>, names: &HashSet<String>| !list.is_disjoint(names);
+        let row = |class, names: &HashSet<String>, weight| Row {
+            class,
+            weight,
+            seen: is_in(&self.lists.seen, names),
+            grouped: is_in(&self.lists.grouped, names),
+        };
+        let mut rows: Vec<Row> = typed.iter().enumerate().map(|(class, names)| row(class, names, 1.0)).collect();
+        let unseen = self.bundle.vocabulary.as_ref().map_or(1.0, |words| words.unseen_kinds);
+        for (class, kind) in &kinds {
+            let names = HashSet::from([kind.clone()]);
+            rows.push(row(*class, &names, if is_in(&self.lists.seen, &names) { 1.0 } else { unseen }));
+        }
+        let own = self.classes.iter().map(|class| class.name.clone());
+        let titles = own.chain(kinds.into_iter().map(|(_, kind)| kind)).collect();
+        let distractors = match self.bundle.other.clone() {
+            Some(other) => self.silent(&other, &typed, &vectors).await?,
+            None => ClassVectors::default(),
+        };
+        if self.lean() {
+            self.text.free_graph();
+        }
+        self.kept.names = Some(Names { vectors, rows, titles, distractors });
+        Ok(())
+    }
+
+    /// The names of a class, and known ones of the same meaning or that a phrase is about.
+    fn meanings(&self, class: &Class) -> HashSet<String> {
+        let forms = |name| [Some(name), self.text.known(name), self.text.about(name)];
+        class.names().flat_map(forms).flatten().map(key).collect()
+    }
+
+    /// Of each class the kinds that the model knows. What is typed is no other class's kind, and neither are the kinds of
+    /// what is typed: beside "bird" an "animal" is any other one.
+    fn kinds(&self, typed: &[HashSet<String>]) -> Vec<(usize, String)> {
+        let kinds = &self.lists.kinds;
+        let mut found = Vec::new();
+        for (class, names) in typed.iter().enumerate() {
+            let below: Vec<&str> = names.iter().flat_map(|name| kinds.below(name)).collect();
+            let others = typed.iter().flatten().filter(|name| below.contains(&name.as_str()));
+            let taken: HashSet<&str> =
+                others.flat_map(|name| kinds.below(name)).chain(typed.iter().flatten().map(String::as_str)).collect();
+            let mut met = HashSet::new();
+            for kind in below {
+                if self.lists.known.contains(kind) && !taken.contains(kind) && met.insert(kind) {
+                    found.push((class, kind.to_owned()));
+                }
+            }
+        }
+        found
+    }
+
+    /// The distractors' vectors, without those that mean what is typed, are above or below it, or are near to it or below
+    /// one that is: they would take its pixels away.
+    async fn silent(
+        &mut self,
+        other: &Other,
+        typed: &[HashSet<String>],
+        vectors: &ClassVectors,
+    ) -> Result<ClassVectors, Error> {
+        let kinds = &self.lists.kinds;
+        let typed: HashSet<&str> = typed.iter().flatten().map(String::as_str).collect();
+        let below: HashSet<&str> = typed.iter().flat_map(|name| kinds.below(name)).collect();
+        let gives_way = |name: &str| {
+            let name = key(name);
+            typed.contains(name.as_str())
+                || below.contains(name.as_str())
+                || kinds.below(&name).iter().any(|kind| typed.contains(kind))
+        };
+        let names: Vec<Class> =
+            other.distractors.iter().filter(|name| !gives_way(name)).map(|name| Class::plain(name)).collect();
+        let all = self.text.embed(&names, &self.bundle, &*self.source, &self.engine).await?;
+        let kinds = &self.lists.kinds;
+        let is_near = |row: &[f32]| vectors.query.iter().any(|typed| dot(typed, row) > other.near);
+        let mut away = HashSet::new();
+        for (name, row) in names.iter().zip(&all.query) {
+            if is_near(row) {
+                away.insert(key(&name.name));
+                away.extend(kinds.below(&name.name).into_iter().map(str::to_owned));
+            }
+        }
+        let mut silent = ClassVectors::default();
+        for (name, (query, image)) in names.iter().zip(all.query.into_iter().zip(all.image)) {
+            if !away.contains(&key(&name.name)) {
+                silent.query.push(query);
+                silent.image.push(image);
+            }
+        }
+        Ok(silent)
+    }
+}

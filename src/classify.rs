@@ -45,14 +45,17 @@ impl ClassifyOptions {
             && self.rows.iter().filter(|row| row.class == class).all(|row| row.grouped)
     }
 
-    /// Of each class the best of its rows, by what they count for.
-    fn best(&self, by_row: &[f32]) -> Vec<f32> {
+    /// Of each class the best of its rows, by what they count for, and their scores.
+    fn best(&self, by_row: &[f32]) -> (Vec<usize>, Vec<f32>) {
         let classes = self.rows.iter().map(|row| row.class + 1).max().unwrap_or(0);
-        let mut best = vec![0.0f32; classes];
-        for (row, score) in self.rows.iter().zip(by_row) {
-            best[row.class] = best[row.class].max(row.weight * score);
+        let mut best = vec![(0, f32::NEG_INFINITY); classes];
+        for (at, (row, score)) in self.rows.iter().zip(by_row).enumerate() {
+            let score = row.weight * score;
+            if score > best[row.class].1 {
+                best[row.class] = (at, score);
+            }
         }
-        best
+        best.into_iter().unzip()
     }
 }
 
@@ -79,6 +82,8 @@ pub struct SegmentScores {
     pub by_image: Option<Vec<f32>>,
     /// Both fused.
     pub fused: Vec<f32>,
+    /// Of each class the row with the best fused score.
+    pub rows: Vec<usize>,
     /// Fused score of each distractor.
     pub distractors: Vec<f32>,
     /// Fused score of the background, which stands for "no segment at all".
@@ -115,11 +120,13 @@ pub fn classify(
             };
             let background = fused.pop().unwrap_or(0.0);
             let distractors = fused.split_off(count);
+            let (rows, fused) = options.best(&fused);
             SegmentScores {
                 query: segment.query,
-                by_query: options.best(&p),
-                by_image: c.map(|c| options.best(&c)),
-                fused: options.best(&fused),
+                by_query: options.best(&p).1,
+                by_image: c.map(|c| options.best(&c).1),
+                fused,
+                rows,
                 distractors,
                 background,
             }
@@ -275,6 +282,7 @@ mod tests {
         }
         assert!(whole.by_query[1] > whole.by_query[0] && half.by_query[1] < half.by_query[0]);
         assert_eq!(whole.by_query[1], 2.0 * half.by_query[1]);
+        assert_eq!((&whole.rows[..], &half.rows[..]), (&[0, 2][..], &[0, 3][..]));
         assert_eq!(whole.fused[0], half.fused[0]);
     }
 }

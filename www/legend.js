@@ -26,9 +26,23 @@ export function solo(hidden, index, count) {
 /** So many kinds of a name ("dalmatian", of "dog") go without saying. */
 const FEW_KINDS = 2;
 
-/** @param {string[]} kinds */
-function among(kinds) {
-    return kinds.length > 0 ? ` and for kinds of it: ${kinds.join(', ')}` : '';
+/**
+ * What is to be said of how a name was looked for: in short, and in full.
+ *
+ * @param {Result['classes'][number]} result
+ * @returns {[string, string]}
+ */
+export function note({ name, about, kinds, foundAs, seen, share }) {
+    const many = kinds.length > FEW_KINDS;
+    const found = many && share > 0 && foundAs.length > 0 ? `found as ${foundAs.join(', ')}` : '';
+    const among = many ? ` and for ${kinds.length} kinds of it: ${kinds.join(', ')}` : '';
+    if (about) {
+        const said = `The model looks for “${about}”${among}; it hardly tells one from another by the rest of the phrase.`;
+        return [found || `looked for as “${about}”`, said];
+    }
+    if (many) return [found || `or one of ${kinds.length} kinds of it`, `The model looks for “${name}”${among}.`];
+    if (seen !== false) return ['', ''];
+    return ['no masks in training', `The training had no mask of “${name}”: the model goes by what the words mean.`];
 }
 
 /** @typedef {{hidden(labels: Set<number>): void, highlight(label: number | null): void, cutout(index: number): void}} Actions */
@@ -102,7 +116,8 @@ export class Legend {
      * @param {Set<number>} hidden
      */
     #item(index, hidden) {
-        const { name, about, kinds, seen, share } = /** @type {Result} */ (this.#result).classes[index];
+        const result = /** @type {Result} */ (this.#result).classes[index];
+        const { name, about, share } = result;
         const item = document.createElement('li');
         item.dataset.class = name;
         item.dataset.share = String(share);
@@ -120,18 +135,11 @@ export class Legend {
         toggle.setAttribute('aria-label', `${said}, ${percent(share)}, shown`);
         toggle.title = hidden.has(index) ? 'Show' : 'Hide';
         const label = span('legend-name', name);
-        if (about) {
-            const note = span('legend-about', `looked for as “${about}”`);
-            note.title = `The model looks for “${about}”${among(kinds)}; it hardly tells one from another by the rest of the phrase.`;
-            label.append(note);
-        } else if (kinds.length > FEW_KINDS) {
-            const note = span('legend-about', `also as ${kinds.join(', ')}`);
-            note.title = `The model looks for “${name}”${among(kinds)}.`;
-            label.append(note);
-        } else if (seen === false) {
-            const note = span('legend-about', 'no masks in training');
-            note.title = `The training had no mask of “${name}”: the model goes by what the words mean.`;
-            label.append(note);
+        const [text, title] = note(result);
+        if (text) {
+            const small = span('legend-about', text);
+            small.title = title;
+            label.append(small);
         }
         toggle.append(span('swatch', ''), label, span('legend-share', percent(share)));
 

@@ -22,8 +22,10 @@
  * }} Segment
  * @typedef {{
  *   width: number, height: number, labels: Uint8Array, confidence: Uint8Array,
- *   classes: {name: string, about: string | null, kinds: string[], seen: boolean | null, share: number}[], other: number,
- *   segments: Segment[], imageHasASay: boolean, ms: number, stages: Record<string, number>,
+ *   classes: {
+ *     name: string, about: string | null, kinds: string[], foundAs: string[], seen: boolean | null, share: number,
+ *   }[],
+ *   other: number, segments: Segment[], imageHasASay: boolean, ms: number, stages: Record<string, number>,
  * }} Result
  * @typedef {'labels.png' | 'overlay.png' | 'json' | 'coco' | 'geojson'} ExportKind
  *

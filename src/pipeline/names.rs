@@ -51,11 +51,18 @@ impl Names {
         self.rows.iter().any(|row| row.class == class && row.seen)
     }
 
-    /// What else a class is looked for as.
+    /// What else a class is looked for as, what was taught with masks first.
     pub fn kinds(&self, class: usize) -> Vec<String> {
         // The first row of a class is its own.
         let rows = self.rows.iter().zip(&self.titles).filter(|(row, _)| row.class == class).skip(1);
-        rows.map(|(_, title)| title.clone()).collect()
+        let (seen, others): (Vec<_>, Vec<_>) = rows.partition(|(row, _)| row.seen);
+        seen.into_iter().chain(others).map(|(_, title)| title.clone()).collect()
+    }
+
+    /// The kind of its class that a row stands for; `None` for the class's own name.
+    pub fn kind(&self, row: usize) -> Option<&str> {
+        let is_own = self.rows.get(row)?.class == row;
+        self.titles.get(row).filter(|_| !is_own).map(String::as_str)
     }
 }
 

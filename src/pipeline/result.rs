@@ -1,5 +1,6 @@
 //! The outcome of a run: labels, classes with their shares, named segments.
 
+use super::names::Names;
 use super::{Pipeline, Stage};
 use crate::classify::SegmentScores;
 use crate::compose::{LabelMap, OTHER};
@@ -38,6 +39,8 @@ pub struct ClassResult {
     pub about: Option<String>,
     /// What else it was looked for as: "cat", "dog" and more, for "animal".
     pub kinds: Vec<String>,
+    /// Which of these kinds it was found as, those of most pixels first.
+    pub found_as: Vec<String>,
     /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; `None` where the bundle does not say on which it was.
     pub seen: Option<bool>,
     /// Part of the photo's pixels, 0..1.
@@ -61,6 +64,9 @@ impl Pipeline {
         }
         let share = |label: usize| counts[label] as f32 / map.labels.len() as f32;
         let names = self.kept.names.as_ref();
+        let shapes = self.kept.segments.iter().flatten();
+        let segments: Vec<Segment> =
+            shapes.zip(scores).map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect();
         let classes = self
             .classes
             .iter()
@@ -69,20 +75,34 @@ impl Pipeline {
                 name: class.name.clone(),
                 about: self.text.about(&class.name).map(str::to_owned),
                 kinds: names.map(|names| names.kinds(at)).unwrap_or_default(),
+                found_as: names.map(|names| found_as(at, &segments, names)).unwrap_or_default(),
                 seen: names.filter(|_| self.lists.say_what_was_seen()).map(|names| names.is_seen(at)),
                 share: share(at),
             })
             .collect();
-        let segments = self.kept.segments.iter().flatten().zip(scores);
         Segmentation {
             classes,
             other: share(OTHER as usize),
             image_has_a_say: self.image_has_a_say(),
-            segments: segments.map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect(),
+            segments,
             map,
             stages,
         }
     }
+}
+
+/// The kinds of a class that its segments were named for, those of the largest area first.
+fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
+    let mut areas: Vec<(&str, usize)> = Vec::new();
+    for segment in segments.iter().filter(|segment| segment.class == Some(class)) {
+        let Some(kind) = segment.scores.rows.get(class).and_then(|&row| names.kind(row)) else { continue };
+        match areas.iter_mut().find(|(name, _)| *name == kind) {
+            Some((_, area)) => *area += segment.shape.area,
+            None => areas.push((kind, segment.shape.area)),
+        }
+    }
+    areas.sort_by_key(|&(_, area)| std::cmp::Reverse(area));
+    areas.into_iter().map(|(kind, _)| kind.to_owned()).collect()
 }
 
 /// The typed class with the best fused score, unless a distractor beats it.

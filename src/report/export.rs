@@ -119,6 +119,7 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
     for (entry, class) in classes.iter_mut().zip(&result.classes) {
         entry.looked_for_as.clone_from(&class.about);
         entry.kinds.clone_from(&class.kinds);
+        entry.found_as.clone_from(&class.found_as);
         entry.seen = class.seen;
     }
     let segments = result.segments.iter().map(|segment| entry(segment, proposals, &typed, map.width, map.height));

@@ -85,6 +85,8 @@ pub struct ClassEntry {
     pub looked_for_as: Option<String>,
     /// What else it was looked for as: "cat", "dog" and more, for "animal".
     pub kinds: Vec<String>,
+    /// Which of these kinds it was found as, those of most pixels first.
+    pub found_as: Vec<String>,
     /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; null where the model does not say on which it was.
     pub seen: Option<bool>,
     /// Its colour, `#rrggbb`.
@@ -172,6 +174,7 @@ pub fn regions(
             synonyms: class.synonyms.clone(),
             looked_for_as: None,
             kinds: Vec::new(),
+            found_as: Vec::new(),
             seen: None,
             colour: palette::hex(index as u8),
             area: mask.area(),

@@ -91,6 +91,7 @@ mod tests {
             by_query: fused.to_vec(),
             by_image: None,
             fused: fused.to_vec(),
+            rows: vec![],
             distractors: distractors.to_vec(),
             background,
         }

@@ -298,10 +298,12 @@ struct ResultView<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ShareView<'a> {
     name: &'a str,
     about: Option<&'a str>,
     kinds: &'a [String],
+    found_as: &'a [String],
     seen: Option<bool>,
     share: f32,
 }
@@ -353,6 +355,7 @@ impl<'a> ResultView<'a> {
                     name: &c.name,
                     about: c.about.as_deref(),
                     kinds: &c.kinds,
+                    found_as: &c.found_as,
                     seen: c.seen,
                     share: c.share,
                 })

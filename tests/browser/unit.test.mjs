@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { mergeNames, parseNames, tidyName } from '../../www/chips.js';
 import { cutoutName, fileName, stem } from '../../www/downloads.js';
-import { percent, solo } from '../../www/legend.js';
+import { note, percent, solo } from '../../www/legend.js';
 import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
 import { nearest } from '../../www/segments.js';
@@ -46,6 +46,20 @@ test('"only" hides the others, and a second time shows all', () => {
     assert.deepEqual([...solo(new Set(), 1, 3)], [0, 2]);
     assert.deepEqual([...solo(new Set([0, 2]), 1, 3)], []);
     assert.deepEqual([...solo(new Set([0, 1, 2]), 1, 3)], [0, 2]);
+});
+
+test('the legend says how a name was looked for', () => {
+    const plain = { name: 'animal', about: null, kinds: [], foundAs: [], seen: true, share: 0.5 };
+    const kinds = ['cat', 'dog', 'owl'];
+    assert.deepEqual(note(plain), ['', '']);
+    assert.deepEqual(note({ ...plain, kinds: ['cat'], foundAs: ['cat'] }), ['', '']);
+    assert.equal(note({ ...plain, seen: false })[0], 'no masks in training');
+    assert.equal(note({ ...plain, seen: null })[0], '');
+    assert.equal(note({ ...plain, about: 'pet' })[0], 'looked for as “pet”');
+    assert.equal(note({ ...plain, kinds, foundAs: ['owl', 'cat'] })[0], 'found as owl, cat');
+    assert.equal(note({ ...plain, about: 'pet', kinds, foundAs: ['cat'] })[0], 'found as cat');
+    assert.equal(note({ ...plain, kinds, foundAs: ['cat'], share: 0 })[0], 'or one of 3 kinds of it');
+    assert.match(note({ ...plain, kinds })[1], /3 kinds of it: cat, dog, owl/);
 });
 
 test('a file’s key in the cache holds its hash', () => {

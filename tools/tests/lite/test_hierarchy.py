@@ -2,6 +2,7 @@
 
 from zegformer_tools.lite.hierarchy import HOMONYMS, IMAGENET, below, direct
 from zegformer_tools.lite.names import imagenet_names
+from zegformer_tools.lite.synonyms import SYNONYMS
 
 CLASSES = [names[0] for names in imagenet_names()]
 
@@ -41,3 +42,12 @@ def test_no_link_is_told_twice():
     for name in ("animal", "mammal", "vehicle", "clothing"):
         for kind in kinds[name]:
             assert not any(kind in below(kinds, other) for other in kinds[name])
+
+
+def test_no_kind_is_another_word_for_something_else():
+    kinds = direct(CLASSES)
+    words = {word: name for name, others in SYNONYMS.items() for word in others}
+    for name, found in kinds.items():
+        for kind in found:
+            meant = words.get(kind)
+            assert meant is None or kind in kinds or kind in below(kinds, meant), (name, kind, meant)

@@ -50,7 +50,7 @@ ODD_OTHERS = {"cat": "dog", "dog": "cat", "horse": "cow", "cow": "horse", "perso
 GENERAL = {
     "voc": ("animal", "pet", "farm animal", "vehicle", "furniture"),
     "ccp": ("clothing", "footwear", "trousers"),
-    "coco": ("plant", "ground", "food"),
+    "coco": ("plant", "ground", "building"),
 }
 NONSENSE = ["qwxzt", "blorf", "thing", "democracy"]
 MOST_ODD = 20

@@ -5,6 +5,9 @@ use super::{Pipeline, Stage};
 use crate::classify::SegmentScores;
 use crate::compose::{LabelMap, OTHER};
 
+/// Kinds with less than one part in so many of the area of the largest go without saying.
+const LEAST_OF_LARGEST: usize = 10;
+
 /// One proposal at the photo's size, before any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -91,7 +94,7 @@ impl Pipeline {
     }
 }
 
-/// The kinds of a class that its segments were named for, those of the largest area first.
+/// The kinds of a class that its segments were named for, those of the largest area first, without the smallest.
 fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
     let mut areas: Vec<(&str, usize)> = Vec::new();
     for segment in segments.iter().filter(|segment| segment.class == Some(class)) {
@@ -102,6 +105,8 @@ fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
         }
     }
     areas.sort_by_key(|&(_, area)| std::cmp::Reverse(area));
+    let largest = areas.first().map_or(0, |&(_, area)| area);
+    areas.retain(|&(_, area)| area * LEAST_OF_LARGEST >= largest);
     areas.into_iter().map(|(kind, _)| kind.to_owned()).collect()
 }
 

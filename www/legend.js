@@ -34,13 +34,13 @@ const FEW_KINDS = 2;
  */
 export function note({ name, about, kinds, foundAs, seen, share }) {
     const many = kinds.length > FEW_KINDS;
-    const found = many && share > 0 && foundAs.length > 0 ? `found as ${foundAs.join(', ')}` : '';
+    const found = many && share > 0 ? foundAs.join(', ') : '';
     const among = many ? ` and for ${kinds.length} kinds of it: ${kinds.join(', ')}` : '';
     if (about) {
         const said = `The model looks for “${about}”${among}; it hardly tells one from another by the rest of the phrase.`;
-        return [found || `looked for as “${about}”`, said];
+        return [found ? `found as ${found}` : `looked for as “${about}”`, said];
     }
-    if (many) return [found || `or one of ${kinds.length} kinds of it`, `The model looks for “${name}”${among}.`];
+    if (found) return [`found as ${found}`, `The model looks for “${name}”${among}.`];
     if (seen !== false) return ['', ''];
     return ['no masks in training', `The training had no mask of “${name}”: the model goes by what the words mean.`];
 }

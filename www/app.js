@@ -50,6 +50,7 @@ const legend = new Legend(byId('legend'), byId('shares'), {
         const name = result?.classes[index].name ?? '';
         save(cutoutName(photoName, name), await client.cutout(index), 'image/png');
     }),
+    add: (name) => chips.add([name]),
 });
 const downloads = new Downloads(byId('save'), (kind) => attempt(async () => {
     save(fileName(photoName, kind), await client.export(kind), mediaType(kind));

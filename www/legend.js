@@ -45,7 +45,10 @@ export function note({ name, about, kinds, foundAs, seen, share }) {
     return ['no masks in training', `The training had no mask of “${name}”: the model goes by what the words mean.`];
 }
 
-/** @typedef {{hidden(labels: Set<number>): void, highlight(label: number | null): void, cutout(index: number): void}} Actions */
+/** @typedef {{hidden(labels: Set<number>): void, highlight(label: number | null): void, cutout(index: number): void, add(name: string): void}} Actions */
+
+/** So many guesses at what nothing named is. */
+const MOST_GUESSES = 3;
 
 export class Legend {
     #list;
@@ -98,7 +101,7 @@ export class Legend {
         const focused = this.#focused();
         const order = classes.map((_, index) => index).sort((a, b) => classes[b].share - classes[a].share);
         const items = order.map((index) => this.#item(index, hidden));
-        if (this.#result) items.push(this.#other(this.#result.other));
+        if (this.#result) items.push(this.#other(this.#result));
         this.#list.replaceChildren(...items);
         this.#bar.replaceChildren(...order.map((index) => {
             const part = document.createElement('span');
@@ -158,11 +161,24 @@ export class Legend {
         return item;
     }
 
-    /** @param {number} share */
-    #other(share) {
+    /** @param {Result} result */
+    #other({ other, otherAs }) {
         const item = document.createElement('li');
         item.className = 'legend-other';
-        item.append(span('swatch', ''), span('legend-name', 'nothing named'), span('legend-share', percent(share)));
+        const label = span('legend-name', 'nothing named');
+        if (otherAs.length > 0) {
+            const guesses = otherAs.slice(0, MOST_GUESSES).map((name) => {
+                const guess = button('legend-guess', () => this.#actions.add(name));
+                guess.textContent = name;
+                guess.setAttribute('aria-label', `Add the name ${name}`);
+                guess.title = 'Add this name';
+                return guess;
+            });
+            const note = span('legend-about', 'perhaps ');
+            note.append(...guesses.flatMap((guess, index) => (index > 0 ? [', ', guess] : [guess])));
+            label.append(note);
+        }
+        item.append(span('swatch', ''), label, span('legend-share', percent(other)));
         return item;
     }
 

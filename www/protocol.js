@@ -25,7 +25,7 @@
  *   classes: {
  *     name: string, about: string | null, kinds: string[], foundAs: string[], seen: boolean | null, share: number,
  *   }[],
- *   other: number, segments: Segment[], imageHasASay: boolean, ms: number, stages: Record<string, number>,
+ *   other: number, otherAs: string[], segments: Segment[], imageHasASay: boolean, ms: number, stages: Record<string, number>,
  * }} Result
  * @typedef {'labels.png' | 'overlay.png' | 'json' | 'coco' | 'geojson'} ExportKind
  *

@@ -25,6 +25,8 @@ pub(super) struct Names {
     /// What the rows are called.
     titles: Vec<String>,
     pub distractors: ClassVectors,
+    /// What the distractors are called.
+    pub silent: Vec<String>,
 }
 
 impl Lists {
@@ -92,14 +94,14 @@ impl Pipeline {
         }
         let own = self.classes.iter().map(|class| class.name.clone());
         let titles = own.chain(kinds.into_iter().map(|(_, kind)| kind)).collect();
-        let distractors = match self.bundle.other.clone() {
+        let (silent, distractors) = match self.bundle.other.clone() {
             Some(other) => self.silent(&other, &typed, &vectors).await?,
-            None => ClassVectors::default(),
+            None => Default::default(),
         };
         if self.lean() {
             self.text.free_graph();
         }
-        self.kept.names = Some(Names { vectors, rows, titles, distractors });
+        self.kept.names = Some(Names { vectors, rows, titles, distractors, silent });
         Ok(())
     }
 
@@ -129,14 +131,14 @@ impl Pipeline {
         found
     }
 
-    /// The distractors' vectors, without those that mean what is typed, are above or below it, or are near to it or below
+    /// The distractors and their vectors, without those that mean what is typed, are above or below it, or are near to it or below
     /// one that is: they would take its pixels away.
     async fn silent(
         &mut self,
         other: &Other,
         typed: &[HashSet<String>],
         vectors: &ClassVectors,
-    ) -> Result<ClassVectors, Error> {
+    ) -> Result<(Vec<String>, ClassVectors), Error> {
         let kinds = &self.lists.kinds;
         let typed: HashSet<&str> = typed.iter().flatten().map(String::as_str).collect();
         let below: HashSet<&str> = typed.iter().flat_map(|name| kinds.below(name)).collect();
@@ -158,13 +160,15 @@ impl Pipeline {
                 away.extend(kinds.below(&name.name).into_iter().map(str::to_owned));
             }
         }
-        let mut silent = ClassVectors::default();
-        for (name, (query, image)) in names.iter().zip(all.query.into_iter().zip(all.image)) {
+        let mut silent = Vec::new();
+        let mut rows = ClassVectors::default();
+        for (name, (query, image)) in names.into_iter().zip(all.query.into_iter().zip(all.image)) {
             if !away.contains(&key(&name.name)) {
-                silent.query.push(query);
-                silent.image.push(image);
+                silent.push(name.name);
+                rows.query.push(query);
+                rows.image.push(image);
             }
         }
-        Ok(silent)
+        Ok((silent, rows))
     }
 }

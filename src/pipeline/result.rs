@@ -8,6 +8,9 @@ use crate::compose::{LabelMap, OTHER};
 /// Kinds with less than one part in so many of the area of the largest go without saying.
 const LEAST_OF_LARGEST: usize = 10;
 
+/// Silent names are told of from this part of the photo on.
+const LEAST_OTHER: usize = 50;
+
 /// One proposal at the photo's size, before any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -27,6 +30,8 @@ pub struct Segmentation {
     pub classes: Vec<ClassResult>,
     /// Part of the photo that is none of the classes, 0..1.
     pub other: f32,
+    /// Silent names that won where no typed one did, those of the largest area first.
+    pub other_as: Vec<String>,
     pub segments: Vec<Segment>,
     /// Whether the image branch could have changed a name, as the names and options are.
     pub image_has_a_say: bool,
@@ -83,9 +88,11 @@ impl Pipeline {
                 share: share(at),
             })
             .collect();
+        let least = map.labels.len() / LEAST_OTHER;
         Segmentation {
             classes,
             other: share(OTHER as usize),
+            other_as: names.map(|names| other_as(&segments, names, least)).unwrap_or_default(),
             image_has_a_say: self.image_has_a_say(),
             segments,
             map,
@@ -96,18 +103,38 @@ impl Pipeline {
 
 /// The kinds of a class that its segments were named for, those of the largest area first, without the smallest.
 fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
-    let mut areas: Vec<(&str, usize)> = Vec::new();
-    for segment in segments.iter().filter(|segment| segment.class == Some(class)) {
-        let Some(kind) = segment.scores.rows.get(class).and_then(|&row| names.kind(row)) else { continue };
-        match areas.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, area)) => *area += segment.shape.area,
-            None => areas.push((kind, segment.shape.area)),
-        }
-    }
-    areas.sort_by_key(|&(_, area)| std::cmp::Reverse(area));
+    let named = segments.iter().filter(|segment| segment.class == Some(class));
+    let kind = |segment: &Segment| names.kind(*segment.scores.rows.get(class)?);
+    let mut areas = largest_first(named.filter_map(|segment| Some((kind(segment)?, segment.shape.area))));
     let largest = areas.first().map_or(0, |&(_, area)| area);
     areas.retain(|&(_, area)| area * LEAST_OF_LARGEST >= largest);
     areas.into_iter().map(|(kind, _)| kind.to_owned()).collect()
+}
+
+/// The silent names that beat the background in segments without a class, `least` pixels or more each.
+fn other_as(segments: &[Segment], names: &Names, least: usize) -> Vec<String> {
+    let silent = |segment: &Segment| {
+        let scores = segment.scores.distractors.iter().enumerate();
+        let (at, &best) = scores.max_by(|a, b| a.1.total_cmp(b.1))?;
+        names.silent.get(at).filter(|_| best > segment.scores.background).map(String::as_str)
+    };
+    let others = segments.iter().filter(|segment| segment.class.is_none());
+    let mut areas = largest_first(others.filter_map(|segment| Some((silent(segment)?, segment.shape.area))));
+    areas.retain(|&(_, area)| area >= least);
+    areas.into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Each name once, with the sum of its areas.
+fn largest_first<'a>(areas: impl Iterator<Item = (&'a str, usize)>) -> Vec<(&'a str, usize)> {
+    let mut sums: Vec<(&str, usize)> = Vec::new();
+    for (name, area) in areas {
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += area,
+            None => sums.push((name, area)),
+        }
+    }
+    sums.sort_by_key(|&(_, area)| std::cmp::Reverse(area));
+    sums
 }
 
 /// The typed class with the best fused score, unless a distractor beats it.

@@ -115,13 +115,14 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
     let map = &result.map;
     let proposals = pipeline.proposals().ok_or(ReportError::NoResult)?;
     let typed = classes(pipeline, result);
-    let (mut classes, other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
+    let (mut classes, mut other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
     for (entry, class) in classes.iter_mut().zip(&result.classes) {
         entry.looked_for_as.clone_from(&class.about);
         entry.kinds.clone_from(&class.kinds);
         entry.found_as.clone_from(&class.found_as);
         entry.seen = class.seen;
     }
+    other.found_as.clone_from(&result.other_as);
     let segments = result.segments.iter().map(|segment| entry(segment, proposals, &typed, map.width, map.height));
     let options = pipeline.options();
     Ok(Document {

@@ -111,6 +111,8 @@ pub struct OtherEntry {
     pub area: u64,
     /// Its part of the photo, 0 to 1.
     pub share: f64,
+    /// Silent names that won there, those of most pixels first.
+    pub found_as: Vec<String>,
     /// Its pixels as COCO RLE.
     pub mask: CocoMask,
 }
@@ -148,7 +150,7 @@ pub struct ScoreEntry {
 
 /// Entries of the classes and of the rest, from `width * height` labels and confidences (0 to 255), row-major.
 ///
-/// `classes` are at most 254. What phrases were looked for as is left out: labels do not tell it.
+/// `classes` are at most 254. What names were looked for and found as is left out: labels do not tell it.
 ///
 /// # Errors
 /// [`ReportError::Size`] if one of the maps has another size.
@@ -185,5 +187,6 @@ pub fn regions(
         }
     });
     let other = &masks[255];
-    Ok((entries.collect(), OtherEntry { area: other.area(), share: share(other.area()), mask: other.to_coco() }))
+    let (area, mask) = (other.area(), other.to_coco());
+    Ok((entries.collect(), OtherEntry { area, share: share(area), found_as: Vec::new(), mask }))
 }

@@ -291,6 +291,7 @@ struct ResultView<'a> {
     height: usize,
     classes: Vec<ShareView<'a>>,
     other: f32,
+    other_as: &'a [String],
     segments: Vec<SegmentView<'a>>,
     image_has_a_say: bool,
     ms: f64,
@@ -361,6 +362,7 @@ impl<'a> ResultView<'a> {
                 })
                 .collect(),
             other: result.other,
+            other_as: &result.other_as,
             segments: result.segments.iter().map(segment).collect(),
             image_has_a_say: result.image_has_a_say,
             ms: result.stages.iter().map(|(_, ms)| ms).sum(),

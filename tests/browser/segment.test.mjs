@@ -149,6 +149,19 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         await zeg.close();
     });
 
+    test('what nothing named may be is a click away', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=wall');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        assert.match(await page.innerText('.legend-other .legend-about'), /^perhaps cat/);
+        await page.click('[aria-label="Add the name cat"]');
+        await page.waitForSelector('#legend li[data-class="cat"]');
+        assert.deepEqual(await page.locator('.chip-name').allInnerTexts(), ['wall', 'cat']);
+        assert.ok((await zeg.legend()).some(({ name, share }) => name === 'cat' && share > 0.3));
+        assert.equal(await page.locator('[aria-label="Add the name cat"]').count(), 0);
+        await zeg.close();
+    });
+
     test('an example photo brings its names and runs', async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu');
         await zeg.state('ready');

@@ -46,6 +46,11 @@ SILENT = [
 ]  # fmt: skip
 BRANDS = ("alpro", "arla", "bravo", "garant", "god", "oatly", "tropicana", "valio", "yoggi")
 """First words of Grocery Store's names that no one would type."""
+NOT_SILENT = (
+    "face", "watch", "brain", "yin yang symbol", "snoopy cartoon dog", "garfield cartoon cat", "cougar face",
+    "crocodile head", "flamingo head",
+)  # fmt: skip
+"""Of a person, or hardly ever what a photo shows."""
 
 
 def run(
@@ -88,7 +93,7 @@ def run(
     if kept.exists():
         made["image"] = json.loads(kept.read_text())
     (out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
-    bundle.write(out, settings(data, {n for each in told for n in _withheld(each)}, foreign, encoding), files)
+    bundle.write(out, settings(data, space, {n for each in told for n in _withheld(each)}, foreign, encoding), files)
     print(sum((out / file).stat().st_size for file in files), "bytes")
 
 
@@ -96,8 +101,9 @@ def rename(data: Path, cache: Path, folder: Path) -> None:
     """Makes the vocabulary and `bundle.json` of a bundle anew; its graphs stay as they are."""
     told = json.loads((folder / "bundle.json").read_text())
     hidden = _withheld(json.loads((folder / "training.json").read_text()))
-    foreign = ready_names(data, text_space(data, cache), folder)
-    bundle.write(folder, settings(data, hidden, foreign, told["segmenter"]["encoding"]), told["files"])
+    space = text_space(data, cache)
+    foreign = ready_names(data, space, folder)
+    bundle.write(folder, settings(data, space, hidden, foreign, told["segmenter"]["encoding"]), told["files"])
 
 
 def _trained(model: Segmenter, cache: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -140,18 +146,29 @@ def stuff(data: Path) -> list[str]:
 
 
 def silent(data: Path) -> list[str]:
-    """The distractors: common names, and all that was taught by whole photos, but for brands.
+    """The distractors: common names, and nearly all that was taught by whole photos.
 
     No person and no garments: they overlap each other, and would take away what is typed.
     """
     found = dataset_names(data)
-    taught = [n for kind in LABELLED_SETS for n in found[kind] if n != "face" and n.split()[0] not in BRANDS]
+    taught = [n for kind in LABELLED_SETS for n in found[kind] if n not in NOT_SILENT and n.split()[0] not in BRANDS]
     return list(dict.fromkeys([*SILENT, *taught]))
 
 
-def kinds_of(foreign: dict[str, str]) -> dict[str, list[str]]:
-    """The hierarchy, with other languages' words for names in it; `foreign`: word -> English name."""
+def kinds_of(space: TextSpace, foreign: dict[str, str]) -> dict[str, list[str]]:
+    """The hierarchy, with other languages' words for names in it; `foreign`: word -> English name.
+
+    A taught synonym is no kind of its name: each would take the other's pixels from a name beside it. Where MiniLM puts
+    it farther than `NEAR` from its name, it is looked for as that too; but "man" and "woman" stay apart.
+    """
+    words = {word for words in SYNONYMS.values() for word in words}
     found = direct([names[0] for names in imagenet_names()])
+    found = {name: [kind for kind in kinds if kind not in words or kind in found] for name, kinds in found.items()}
+    for name, others in SYNONYMS.items():
+        near = space.vectors(others) @ space.vectors([name])[0] > NEAR
+        for word, is_near in zip(others, near, strict=True):
+            if name != "person" and not is_near and name not in found.get(word, ()):
+                found[word] = [*found.get(word, ()), name]
     return found | {word: [name] for word, name in foreign.items() if name in found and word not in found}
 
 
@@ -190,7 +207,9 @@ def _text(space: TextSpace, out: Path, encoding: Encoding) -> list[str]:
     return [*files, "tokens.bin", "positions.bin", "tokenizer.json"]
 
 
-def settings(data: Path, withheld: set[str], foreign: dict[str, str], encoding: Encoding) -> dict[str, Any]:
+def settings(
+    data: Path, space: TextSpace, withheld: set[str], foreign: dict[str, str], encoding: Encoding
+) -> dict[str, Any]:
     """All of `bundle.json` but the list of files. `foreign`: other languages' words -> English names."""
     _, model = encoder()
     return {
@@ -258,7 +277,7 @@ def settings(data: Path, withheld: set[str], foreign: dict[str, str], encoding: 
             "query": "vocabulary.f16",
             "image": None,
             "head": HEAD,
-            "kinds": kinds_of(foreign),
+            "kinds": kinds_of(space, foreign),
             "unseen_kinds": UNSEEN_KINDS,
         },
     }

@@ -97,6 +97,7 @@ fn an_animal_is_looked_for_as_a_cat() {
     let other = result("wall").other_as;
     assert_eq!(other.first().map(String::as_str), Some("cat"), "{other:?}");
     assert!(result("cats, wall").other_as.iter().all(|name| name != "cat"), "what is typed is not silent");
+    assert!(result("egyptian cat").other_as.iter().all(|name| name != "cat"), "neither is what lies above it");
     let mut classes = |names: &str| result(names).classes;
     let cat = classes("cat")[0].share;
     assert!(cat > 0.3, "{cat}");

@@ -1,12 +1,15 @@
 //! What the typed names come to: their vectors, their kinds, and the names that compete silently.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Error, Pipeline};
 use crate::bundle::{Bundle, Other};
 use crate::classify::{ClassVectors, Row, dot};
 use crate::text::prompts::key;
 use crate::text::{Class, Hierarchy};
+
+/// Names whose vectors have this cosine have one vector, but for rounding.
+const SAME: f32 = 0.999;
 
 /// The bundle's lists of names, as [`key`] writes them.
 pub(super) struct Lists {
@@ -72,15 +75,22 @@ impl Pipeline {
     pub(super) async fn run_text(&mut self) -> Result<(), Error> {
         self.make_room();
         let mut vectors = self.text.embed(&self.classes, &self.bundle, &*self.source, &self.engine).await?;
-        let typed: Vec<HashSet<String>> = self.classes.iter().map(|class| self.meanings(class)).collect();
+        let typed: Vec<BTreeSet<String>> = self.classes.iter().map(|class| self.meanings(class)).collect();
         let kinds = self.kinds(&typed);
         let titles: Vec<Class> = kinds.iter().map(|(_, kind)| Class::plain(kind)).collect();
         let more = self.text.embed(&titles, &self.bundle, &*self.source, &self.engine).await?;
-        vectors.query.extend(more.query);
-        vectors.image.extend(more.image);
+        let mut kept = Vec::new();
+        for ((class, kind), (query, image)) in kinds.into_iter().zip(more.query.into_iter().zip(more.image)) {
+            // "Pferd" has the vector of its kind "horse": twice in a softmax, each would get half.
+            if dot(&vectors.query[class], &query) < SAME {
+                vectors.query.push(query);
+                vectors.image.push(image);
+                kept.push((class, kind));
+            }
+        }
 
-        let is_in = |list: &HashSet<String>, names: &HashSet<String>| !list.is_disjoint(names);
-        let row = |class, names: &HashSet<String>, weight| Row {
+        let is_in = |list: &HashSet<String>, names: &BTreeSet<String>| names.iter().any(|name| list.contains(name));
+        let row = |class, names: &BTreeSet<String>, weight| Row {
             class,
             weight,
             seen: is_in(&self.lists.seen, names),
@@ -88,12 +98,12 @@ impl Pipeline {
         };
         let mut rows: Vec<Row> = typed.iter().enumerate().map(|(class, names)| row(class, names, 1.0)).collect();
         let unseen = self.bundle.vocabulary.as_ref().map_or(1.0, |words| words.unseen_kinds);
-        for (class, kind) in &kinds {
-            let names = HashSet::from([kind.clone()]);
+        for (class, kind) in &kept {
+            let names = BTreeSet::from([kind.clone()]);
             rows.push(row(*class, &names, if is_in(&self.lists.seen, &names) { 1.0 } else { unseen }));
         }
         let own = self.classes.iter().map(|class| class.name.clone());
-        let titles = own.chain(kinds.into_iter().map(|(_, kind)| kind)).collect();
+        let titles = own.chain(kept.into_iter().map(|(_, kind)| kind)).collect();
         let (silent, distractors) = match self.bundle.other.clone() {
             Some(other) => self.silent(&other, &typed, &vectors).await?,
             None => Default::default(),
@@ -106,14 +116,14 @@ impl Pipeline {
     }
 
     /// The names of a class, and known ones of the same meaning or that a phrase is about.
-    fn meanings(&self, class: &Class) -> HashSet<String> {
+    fn meanings(&self, class: &Class) -> BTreeSet<String> {
         let forms = |name| [Some(name), self.text.known(name), self.text.about(name)];
         class.names().flat_map(forms).flatten().map(key).collect()
     }
 
     /// Of each class the kinds that the model knows. What is typed is no other class's kind, and neither are the kinds of
     /// what is typed: beside "bird" an "animal" is any other one.
-    fn kinds(&self, typed: &[HashSet<String>]) -> Vec<(usize, String)> {
+    fn kinds(&self, typed: &[BTreeSet<String>]) -> Vec<(usize, String)> {
         let kinds = &self.lists.kinds;
         let mut found = Vec::new();
         for (class, names) in typed.iter().enumerate() {
@@ -131,12 +141,12 @@ impl Pipeline {
         found
     }
 
-    /// The distractors and their vectors, without those that mean what is typed, are above or below it, or are near to it or below
-    /// one that is: they would take its pixels away.
+    /// The distractors and their vectors, without those that would take the pixels of what is typed away: those that mean
+    /// the same, are above or below it, are near to it, or are below one that is.
     async fn silent(
         &mut self,
         other: &Other,
-        typed: &[HashSet<String>],
+        typed: &[BTreeSet<String>],
         vectors: &ClassVectors,
     ) -> Result<(Vec<String>, ClassVectors), Error> {
         let kinds = &self.lists.kinds;

@@ -23,6 +23,8 @@ from .names import TEMPLATE, unit
 LEAST_COVERAGE = 0.25
 MOST_CROPS = 64
 OTHER = 255
+SAME = 0.999
+"""Names whose vectors have this cosine have one vector, but for rounding."""
 
 
 @dataclass
@@ -134,7 +136,8 @@ class Model:
     def classes(self, typed: Sequence[Sequence[str]], distract: bool = True) -> Classes:
         """Rows for these classes, of one or more names each, without or with what competes silently."""
         kinds = [(index, kind) for index, names in enumerate(typed) for kind in self._kinds(names, typed)]
-        own = [np.mean([self.vector(n) for n in names], 0) for names in typed]
+        own = [unit(np.mean([self.vector(n) for n in names], 0)) for names in typed]
+        kinds = [(index, kind) for index, kind in kinds if own[index] @ self.vector(kind) < SAME]
         rows = unit(np.stack([*own, *(self.vector(kind) for _, kind in kinds)]))
         counts = [1.0 if kind in self.seen else self.settings["vocabulary"]["unseen_kinds"] for _, kind in kinds]
         silent = self._silent(typed, rows) if distract else []

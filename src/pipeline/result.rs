@@ -8,8 +8,9 @@ use crate::compose::{LabelMap, OTHER};
 /// Kinds with less than one part in so many of the area of the largest go without saying.
 const LEAST_OF_LARGEST: usize = 10;
 
-/// Silent names are told of from this part of the photo on.
+/// Silent names are told of from this part of the photo and from this score on.
 const LEAST_OTHER: usize = 50;
+const LEAST_SURE: f32 = 0.3;
 
 /// One proposal at the photo's size, before any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +112,12 @@ fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
     areas.into_iter().map(|(kind, _)| kind.to_owned()).collect()
 }
 
-/// The silent names that beat the background in segments without a class, `least` pixels or more each.
+/// The silent names that surely won in segments without a class, `least` pixels or more each.
 fn other_as(segments: &[Segment], names: &Names, least: usize) -> Vec<String> {
     let silent = |segment: &Segment| {
         let scores = segment.scores.distractors.iter().enumerate();
         let (at, &best) = scores.max_by(|a, b| a.1.total_cmp(b.1))?;
-        names.silent.get(at).filter(|_| best > segment.scores.background).map(String::as_str)
+        names.silent.get(at).filter(|_| best > segment.scores.background.max(LEAST_SURE)).map(String::as_str)
     };
     let others = segments.iter().filter(|segment| segment.class.is_none());
     let mut areas = largest_first(others.filter_map(|segment| Some((silent(segment)?, segment.shape.area))));

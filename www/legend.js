@@ -184,13 +184,16 @@ export class Legend {
 
     /** The list is made anew on each change; whoever uses the keyboard stays where they were. */
     #focused() {
+        const guess = document.activeElement;
+        // A guess that was clicked becomes a name.
+        if (guess?.matches('.legend-guess')) return { name: guess.textContent, position: 0 };
         const item = document.activeElement?.closest('li[data-class]');
         if (!(item instanceof HTMLElement) || item.parentElement !== this.#list) return null;
         const position = [...item.children].indexOf(/** @type {Element} */ (document.activeElement));
         return { name: item.dataset.class, position };
     }
 
-    /** @param {{name: string | undefined, position: number}} place */
+    /** @param {{name: string | null | undefined, position: number}} place */
     #focus({ name, position }) {
         const item = [...this.#list.children].find((li) => li instanceof HTMLElement && li.dataset.class === name);
         const target = item?.children[position];

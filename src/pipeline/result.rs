@@ -93,7 +93,10 @@ impl Pipeline {
         Segmentation {
             classes,
             other: share(OTHER as usize),
-            other_as: names.map(|names| other_as(&segments, names, least)).unwrap_or_default(),
+            other_as: names
+                .filter(|_| counts[OTHER as usize] >= least)
+                .map(|names| other_as(&segments, names, least))
+                .unwrap_or_default(),
             image_has_a_say: self.image_has_a_say(),
             segments,
             map,

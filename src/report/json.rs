@@ -8,7 +8,7 @@ use super::rle::{CocoMask, of_labels};
 use crate::text::Class;
 
 /// Version of the document; raised when a field changes its meaning or goes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The document.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -55,12 +55,12 @@ pub fn worth_a_crop(proposals: &Proposals, names: &[Vec<f32>], temperature: f32)
 pub fn is_doubtful(by_query: &SegmentScores, options: &ClassifyOptions) -> bool {
     let outcomes: Vec<f32> = outcomes(by_query).collect();
     let first = best_outcome(by_query);
-    let grouped = |at: usize| is_grouped(at, by_query, options);
-    let group: f32 = (0..outcomes.len()).filter(|&at| grouped(at)).map(|at| outcomes[at]).sum();
+    let grouped: Vec<bool> = (0..outcomes.len()).map(|at| is_grouped(at, by_query, options)).collect();
+    let group: f32 = (0..outcomes.len()).filter(|&at| grouped[at]).map(|at| outcomes[at]).sum();
     let log = |score: f32| score.max(f32::MIN_POSITIVE).ln();
-    let part = |at: usize| log(outcomes[at]) - options.lambda * log(if grouped(at) { group } else { outcomes[at] });
+    let part = |at: usize| log(outcomes[at]) - options.lambda * log(if grouped[at] { group } else { outcomes[at] });
     (0..outcomes.len())
-        .filter(|&at| at != first && !(grouped(at) && grouped(first)))
+        .filter(|&at| at != first && !(grouped[at] && grouped[first]))
         .any(|at| part(first) - part(at) < options.lambda * IMAGE_SWAY)
 }
 

@@ -159,6 +159,7 @@ describe('one photo', { timeout: 4 * PATIENCE_MS }, () => {
         assert.deepEqual(await page.locator('.chip-name').allInnerTexts(), ['wall', 'cat']);
         assert.ok((await zeg.legend()).some(({ name, share }) => name === 'cat' && share > 0.3));
         assert.equal(await page.locator('[aria-label="Add the name cat"]').count(), 0);
+        assert.match(await page.evaluate(() => document.activeElement?.ariaLabel) ?? '', /^cat, /, 'the focus got lost');
         await zeg.close();
     });
 

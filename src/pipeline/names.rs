@@ -182,3 +182,62 @@ impl Pipeline {
         Ok((silent, rows))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::rc::Rc;
+
+    use async_trait::async_trait;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::bundle::{BundleError, Source};
+    use crate::engine::EngineChoice;
+
+    struct DefaultModel;
+
+    fn file(name: &str) -> std::io::Result<Vec<u8>> {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name))
+    }
+
+    #[async_trait(?Send)]
+    impl Source for DefaultModel {
+        async fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
+            file(&format!("models/zegformer-lite/{name}"))
+                .map_err(|error| BundleError::Read { file: name.to_string(), reason: error.to_string() })
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        typed: String,
+        /// In any order: the class's place and its kind.
+        kinds: BTreeSet<(usize, String)>,
+        /// The distractors that do not compete.
+        away: BTreeSet<String>,
+    }
+
+    /// The same file is read by the tests of the Python that chooses the bundle's settings.
+    #[test]
+    fn kinds_and_silent_names_are_those_that_settings_were_chosen_with() {
+        let json = file("models/zegformer-lite/bundle.json").expect("bundle.json");
+        let bundle = Bundle::parse(&String::from_utf8(json).expect("text")).expect("a valid bundle");
+        let all = bundle.other.clone().expect("distractors").distractors;
+        let mut pipeline =
+            pollster::block_on(Pipeline::new(bundle, Rc::new(DefaultModel), EngineChoice::Cpu)).expect("an engine");
+        let cases: Vec<Case> =
+            serde_json::from_slice(&file("tests/golden/names.json").expect("the cases")).expect("a list of cases");
+        assert!(!cases.is_empty());
+        for case in cases {
+            pipeline.set_classes(&case.typed).expect("names");
+            pollster::block_on(pipeline.run_text()).expect("vectors");
+            let names = pipeline.kept.names.as_ref().expect("names");
+            let kinds = names.rows.iter().zip(&names.titles).enumerate().filter(|(row, _)| names.kind(*row).is_some());
+            let kinds: BTreeSet<_> = kinds.map(|(_, (row, title))| (row.class, title.clone())).collect();
+            assert_eq!(kinds, case.kinds, "{}", case.typed);
+            let away: BTreeSet<_> = all.iter().filter(|name| !names.silent.contains(name)).cloned().collect();
+            assert_eq!(away, case.away, "{}", case.typed);
+        }
+    }
+}

@@ -5,7 +5,7 @@ from PIL import Image
 
 from zegformer_tools.lite.cache import packed, unpacked
 from zegformer_tools.lite.composite import pasted
-from zegformer_tools.lite.data import LONG, SHORT, Crop, Segments, is_held_out, segments
+from zegformer_tools.lite.data import LONG, SHORT, Crop, Segments, is_held_out, joined, segments
 
 IDS = {("voc", 1): 0, ("voc", 2): 1, ("coco", 0): 2, ("ccp", 3): 3}
 PERSON = 1
@@ -66,6 +66,23 @@ def test_segments_without_names():
     found = segments("bsds", labels, IDS, PERSON)
     assert found.names == [-1, -1]
     assert not found.labelled.any()
+
+
+def test_parts_and_wholes_of_several_annotators():
+    whole = np.ones((40, 40), int)
+    halves = whole.copy()
+    halves[:, 20:] = 2
+    nearly = whole.copy()
+    nearly[:, 22:] = 2
+    found = joined([segments("bsds", labels, IDS, PERSON) for labels in (halves, whole, nearly)])
+    assert sorted(mask.sum() for mask in found.masks) == [800, 880, 1600]
+    assert found.names == [-1] * 3 and not found.labelled.any()
+
+
+def test_one_annotator_is_believed():
+    labels = np.full((20, 20), 3, np.uint8)
+    one = segments("ccp", labels, IDS, PERSON)
+    assert joined([one]).names == [3, PERSON]  # a garment as large as who wears it
 
 
 def test_packing_keeps_everything():

@@ -6,9 +6,9 @@ from tiny import tiny_backbone
 
 from zegformer_tools.lite.backbone import CHANNELS
 from zegformer_tools.lite.data import Segments
-from zegformer_tools.lite.foil import PerPixel, PixelLosses, cell_names
+from zegformer_tools.lite.foil import PerPixel, PixelLosses, Pixels, cell_names
 from zegformer_tools.lite.losses import Losses, Truth
-from zegformer_tools.lite.model import Namer
+from zegformer_tools.lite.model import FINE, Namer
 from zegformer_tools.lite.names import EMBEDDING
 
 
@@ -22,6 +22,23 @@ def test_smaller_segments_lie_on_top_and_nameless_ones_name_nothing():
     masks[0, :3], masks[1, 0, 0], masks[2, 3] = True, True, True
     found = cell_names(truth_of(Segments(masks, [2, 1, -1], np.zeros((4, 4), bool))))
     assert found.tolist() == [[[1, 2, 2, 2], [2] * 4, [2] * 4, [-1] * 4]]
+
+
+def test_spots_are_what_everywhere_has():
+    torch.manual_seed(1)
+    name = torch.nn.Conv2d(FINE, 6, 1)
+    said = torch.zeros(2, 2, 3, 1000)
+    found = Pixels(torch.randn(2, FINE, 16, 24), torch.randn(2, 6, 2, 3), name, said, said, torch.randn(2, 6, 2, 3))
+    spots = torch.randint(16 * 24, (2, 50))
+    spots[0, :2] = torch.tensor([0, 16 * 24 - 1])
+    crops = torch.tensor([1, 0])
+
+    def picked(everywhere: torch.Tensor) -> torch.Tensor:
+        return everywhere[crops].flatten(2).gather(2, spots[:, None].expand(-1, 6, -1)).transpose(1, 2)
+
+    assert torch.allclose(found.at(crops, spots), picked(found.everywhere()), atol=1e-5)
+    cells = torch.nn.functional.interpolate(found.verdicts, scale_factor=8)
+    assert torch.equal(found.verdicts_at(crops, spots), picked(cells))
 
 
 def test_steps_lower_the_loss_and_crops_without_names_teach_nothing():

@@ -1,10 +1,15 @@
 """Fusion and composition as the browser does them."""
 
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import torch
 
-from zegformer_tools.lite.runtime import OTHER, Choice, Classes, Proposals, labels, scores
+from zegformer_tools.lite.runtime import OTHER, Choice, Classes, Model, Proposals, labels, scores
+
+ROOT = Path(__file__).parents[3]
 
 
 def two_halves() -> Proposals:
@@ -73,3 +78,14 @@ def test_a_margin_is_taken_off_the_cosines_of_seen_classes():
     cosines = torch.eye(3)[:2] - torch.tensor([0.25, 0.0, 0.0])
     wanted = torch.cat([8.0 * cosines, torch.zeros(2, 1)], 1).softmax(-1)
     assert torch.allclose(scores(found, classes, Choice(8.0, 0.0, 0.0, seen=frozenset({0}), margin=0.25)), wanted)
+
+
+def test_kinds_and_silent_names_are_those_of_the_browser():
+    model = Model(ROOT / "models" / "zegformer-lite", threads=1)
+    for case in json.loads((ROOT / "tests" / "golden" / "names.json").read_text()):
+        typed = [[name.strip() for name in names.split("|")] for names in case["typed"].split(",")]
+        found = model.classes(typed)
+        kinds = zip(found.of.tolist()[len(typed) :], found.names[len(typed) :], strict=True)
+        assert sorted(map(list, kinds)) == case["kinds"], case["typed"]
+        silent = [name for name in model.settings["other"]["distractors"] if name not in case["away"]]
+        assert np.allclose(found.distractors, np.stack([model.vector(name) for name in silent])), case["typed"]

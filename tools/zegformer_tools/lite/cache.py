@@ -21,6 +21,7 @@ from .data import (
     Photo,
     Segments,
     is_held_out,
+    joined,
     label_files,
     labelled_photos,
     photos,
@@ -58,11 +59,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """A crop to make; `whole`: the name of a photo without masks; `annotator`: which label map."""
+    """A crop to make; `whole`: the name of a photo without masks."""
 
     photo: Photo
     crop: Crop
-    annotator: int = 0
     whole: int = -1
     cutout: Cutout | None = None
 
@@ -102,7 +102,7 @@ def plan(data: Path, ids: dict[tuple[str, int], int], person: int, short: int, s
 def _crops(photo: Photo, size: tuple[int, int], short: int, rng: np.random.Generator) -> Iterator[Plan]:
     for k in range(CROPS[photo.set]):
         scale = 1.0 if k == 0 else float(rng.uniform(LEAST_SCALE, 1.0))
-        yield Plan(photo, Crop.of(*size, short, scale, bool(rng.random() < 0.5), rng), k)
+        yield Plan(photo, Crop.of(*size, short, scale, bool(rng.random() < 0.5), rng))
 
 
 def _composites(pool: list[Cutout], bases: dict[str, list[Plan]], rng: np.random.Generator) -> list[Plan]:
@@ -132,10 +132,9 @@ class Maker:
             h, w = (side // 4 for side in crop.size)
             empty = Segments(np.zeros((0, h, w), bool), [], np.zeros((h, w), bool), planned.whole)
             return pixels, Row(photo.set, crop.portrait, packed(empty), frozenset({planned.whole}))
-        files = label_files(self.data, photo)
-        label = Image.open(files[planned.annotator % len(files)])
-        present = self._present(photo, np.asarray(label)) if photo.set != "bsds" else set()
-        found = segments(photo.set, crop.labels(label), self.ids, self.person)
+        views = [Image.open(file) for file in label_files(self.data, photo)]
+        present = self._present(photo, np.asarray(views[0])) if photo.set != "bsds" else set()
+        found = joined([segments(photo.set, crop.labels(view), self.ids, self.person) for view in views])
         kind = photo.set
         if planned.cutout is not None:
             kind = COMPOSITE

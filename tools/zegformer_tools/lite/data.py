@@ -17,6 +17,8 @@ CELL = 4
 """Pixels per cell of the label maps kept for training."""
 LEAST_CELLS = 12
 MOST_SEGMENTS = 40
+SAME = 0.75
+"""IoU from which two annotators' segments count as one."""
 MASKED_SETS = ("voc", "coco", "ccp")
 """Every pixel of these that shows one of the set's names is labelled."""
 LABELLED_SETS = ("caltech101", "grocery")
@@ -133,6 +135,22 @@ def segments(kind: str, labels: np.ndarray, ids: dict[tuple[str, int], int], per
         names.append(person)
     shape = (len(masks), *labels.shape)
     return Segments(np.stack(masks) if masks else np.zeros(shape, bool), names, labelled)
+
+
+def joined(views: list[Segments]) -> Segments:
+    """What several annotators drew on one photo: parts and wholes. Of segments that are nearly the same one is kept."""
+    if len(views) == 1:
+        return views[0]
+    masks = np.concatenate([view.masks for view in views])
+    names = [name for view in views for name in view.names]
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    areas, both = flat.sum(1), flat @ flat.T
+    iou = both / np.maximum(areas[:, None] + areas - both, 1)
+    kept: list[int] = []
+    for index in np.argsort(-areas, kind="stable").tolist():
+        if len(kept) < MOST_SEGMENTS and not (iou[index, kept] > SAME).any():
+            kept.append(index)
+    return Segments(masks[kept], [names[i] for i in kept], views[0].labelled)
 
 
 def training_names(data: Path) -> tuple[list[str], dict[tuple[str, int], int]]:

@@ -258,6 +258,20 @@ def grouping(data: Path, model: Model, kind: str, most: int = 120) -> Report:
     return found | ({"boundary recall": round(mean(recalls), 3)} if recalls else {})
 
 
+def between_annotators(data: Path) -> Report:
+    """BSDS: how well what one annotator drew is met by what another did, over all pairs, and by all the others."""
+    one: list[float] = []
+    all_others: list[float] = []
+    for photo in [p for p in photos(data, "bsds") if p.held_out]:
+        maps = [truth(data, photo, annotator) for annotator in range(len(label_files(data, photo)))]
+        masks = [np.stack([drawn == value for value in np.unique(drawn)]) for drawn in maps]
+        for own, true in enumerate(maps):
+            found = np.array([best_ious(true, (), masks[other]) for other in range(len(maps)) if other != own])
+            one += found.mean(0).tolist()
+            all_others += found.max(0).tolist()
+    return {"by one other": round(mean(one), 3), "by the three others": round(mean(all_others), 3)}
+
+
 def run(data: Path, bundle: Path, path: Path, out: Path, only: Sequence[str] = ()) -> None:
     """Every table, printed as it is done and written to `out`."""
     program, model = Program(path, bundle), Model(bundle)
@@ -291,6 +305,7 @@ def run(data: Path, bundle: Path, path: Path, out: Path, only: Sequence[str] = (
         "false labels": lambda: {f"{n} names": false_labels(data, program, n) for n in (1, 5)},
         "odd names": lambda: odd_names(data, program),
         "masks": lambda: {kind: grouping(data, model, kind) for kind in VOID},
+        "between annotators": lambda: between_annotators(data),
     }
     report: Report = json.loads(out.read_text()) if out.exists() and only else {}
     for name, table in tables.items():

@@ -20,13 +20,43 @@ PIXELS = 512
 
 @dataclass
 class Pixels:
-    """Unit vectors [B, D, H/4, W/4]; what ImageNet's classifier says, [B, H/32, W/32, 1000], `said` by the backbone as
-    it is, `told` by the frozen one; its verdicts [B, D, H/32, W/32] in words."""
+    """What the foil says about a batch: `fine` [B, FINE, H/4, W/4], which `name` makes embeddings of, and `wide` [B, D,
+    H/32, W/32], what the namer says of the cell that a pixel lies in.
 
-    embeddings: Tensor
+    What ImageNet's classifier says, [B, H/32, W/32, 1000]: `said` by the backbone as it is, `told` by the frozen one;
+    `verdicts` [B, D, H/32, W/32], the latter in words.
+    """
+
+    fine: Tensor
+    wide: Tensor
+    name: nn.Conv2d
     said: Tensor
     told: Tensor
     verdicts: Tensor
+
+    def everywhere(self) -> Tensor:
+        """Unit vectors [B, D, H/4, W/4]."""
+        return F.normalize(
+            F.interpolate(self.wide, scale_factor=8, mode="bilinear") + self.name(self.fine).float(), dim=1
+        )
+
+    def at(self, crops: Tensor, spots: Tensor) -> Tensor:
+        """The same [C, P, D] for P pixels of each of some crops [C], counted row by row: all that a step needs."""
+        fine = self.fine[crops].flatten(2).gather(2, spots[:, None].expand(-1, self.fine.shape[1], -1)).transpose(1, 2)
+        own = F.linear(fine.float(), self.name.weight[:, :, 0, 0], self.name.bias)
+        height, width = self.fine.shape[2:]
+        x, y = (spots % width + 0.5) * 2 / width - 1, (spots // width + 0.5) * 2 / height - 1
+        places = torch.stack([x, y], -1)[:, :, None]
+        wide = F.grid_sample(self.wide[crops], places, padding_mode="border", align_corners=False)[..., 0]
+        return F.normalize(wide.transpose(1, 2) + own, dim=2)
+
+    def verdicts_at(self, crops: Tensor, spots: Tensor) -> Tensor:
+        """[C, P, D]: the verdict on the cell that each of these pixels lies in."""
+        width = self.fine.shape[3]
+        scale = width // self.verdicts.shape[3]
+        cell = spots // width // scale * (width // scale) + spots % width // scale
+        verdicts = self.verdicts[crops].flatten(2)
+        return verdicts.gather(2, cell[:, None].expand(-1, verdicts.shape[1], -1)).transpose(1, 2)
 
 
 class PerPixel(nn.Module):
@@ -48,10 +78,9 @@ class PerPixel(nn.Module):
         told = said.detach()
         if frozen is not None:
             told = self.namer.classes(frozen.permute(0, 2, 3, 1).float()).detach()
-        coarse = self.namer(wide, self.namer.in_words(said)).permute(0, 3, 1, 2)
-        wide_again = F.interpolate(coarse, scale_factor=8, mode="bilinear")
-        embeddings = F.normalize(wide_again + self.name(fine).float(), dim=1)
-        return Pixels(embeddings, said, told, self.namer.in_words(told).permute(0, 3, 1, 2))
+        named = self.namer(wide, self.namer.in_words(said)).permute(0, 3, 1, 2).float()
+        verdicts = self.namer.in_words(told).permute(0, 3, 1, 2).float()
+        return Pixels(fine, named, self.name, said, told, verdicts)
 
 
 def fresh(space: TextSpace) -> PerPixel:
@@ -88,15 +117,10 @@ class PixelLosses:
         spots = torch.multinomial((named[crops] >= 0).float(), PIXELS, replacement=True)
         aim = named[crops].gather(1, spots).flatten()
 
-        def at_spots(x: Tensor) -> Tensor:
-            """[B, C, h, w] to [P, C]."""
-            picked = x[crops].flatten(2).gather(2, spots[:, None].expand(-1, x.shape[1], -1))
-            return picked.transpose(1, 2).flatten(0, 1)
-
-        embeddings = at_spots(found.embeddings)
+        embeddings = found.at(crops, spots).flatten(0, 1)
         table = self.lesson.table()
         logits = F.pad(TEMPERATURE * embeddings @ table.T, (0, 1), value=-1e4)
-        agrees = F.cosine_similarity(embeddings, at_spots(F.interpolate(found.verdicts, scale_factor=8)), dim=1)
+        agrees = F.cosine_similarity(embeddings, found.verdicts_at(crops, spots).flatten(0, 1), dim=1)
         asked = max(len(aim), 1)
         parts = {
             "name": self.lesson.naming(logits, aim, table) / asked,

@@ -123,10 +123,9 @@ def padded(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
 @torch.no_grad()
 def run_foil(data: Path, cache: Path, name: str) -> None:
     """The same judgement of a per-pixel model."""
-    from .backbone import lite0
     from .foil import trained
 
-    space, backbone = text_space(data, cache), lite0()
+    space = text_space(data, cache)
     model = trained(cache, name, space)
     names = dataset_names(data)["voc"][1:]
     rows = torch.from_numpy(space.vectors(names))
@@ -136,8 +135,8 @@ def run_foil(data: Path, cache: Path, name: str) -> None:
         for photo in part:
             with Image.open(photo.image) as image:
                 pixels, (height, width) = padded(image)
-            found = model(backbone(normalised(torch.from_numpy(pixels)[None])))
-            inside = found.embeddings[0, :, : -(-height // 4), : -(-width // 4)]
+            found = model(model.backbone(normalised(torch.from_numpy(pixels)[None])))
+            inside = found.everywhere()[0, :, : -(-height // 4), : -(-width // 4)]
             logits[photo.stem] = torch.einsum("nd,dhw->nhw", rows, inside)
 
     def label(photo: Photo, gamma: float) -> np.ndarray:

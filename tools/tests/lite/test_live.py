@@ -5,55 +5,18 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny import tiny_backbone
 
 from zegformer_tools.lite import album, image_live, live
 from zegformer_tools.lite.branch import ImageBranch
 from zegformer_tools.lite.cache import COMPOSITE, Row, packed
 from zegformer_tools.lite.cached import Cached
-from zegformer_tools.lite.data import CELL, MASKED_SETS, Segments, annotated, is_held_out, training_names
+from zegformer_tools.lite.data import CELL, MASKED_SETS, Segments, annotated, training_names
 from zegformer_tools.lite.losses import NO_NAME, NOTHING
 from zegformer_tools.lite.names import EMBEDDING, TextSpace
 from zegformer_tools.lite.regions import Regions
 
 CPU = torch.device("cpu")
-
-
-def stems(kind: str, count: int) -> list[str]:
-    """Names of photos that are trained on."""
-    return [s for s in (f"{kind}{i}" for i in range(50)) if not is_held_out(s)][:count]
-
-
-@pytest.fixture
-def data(tmp_path):
-    """Two photos a set: red on the left, labelled 1, and blue on the right, labelled 2."""
-    pixels = np.zeros((64, 96, 3), np.uint8)
-    pixels[:, :40, 0], pixels[:, 40:, 2] = 200, 200
-    labels = np.ones((64, 96), np.uint8)
-    labels[:, 40:] = 2
-    named = {
-        "voc": ["background", "dog", "cat"],
-        "coco": ["sky", "dog", "table"],
-        "ccp": ["background", "hat", "coat"],
-    }
-    for kind, folder in (("voc", "masks"), ("coco", "semantic"), ("ccp", "masks"), ("bsds", "segments")):
-        (tmp_path / kind / "images").mkdir(parents=True)
-        (tmp_path / kind / folder).mkdir()
-        if kind in named:
-            (tmp_path / kind / "classes.json").write_text(json.dumps(named[kind]))
-        for stem in stems(kind, 2):
-            Image.fromarray(pixels).save(tmp_path / kind / "images" / f"{stem}.png")
-            name = f"{stem}_1" if kind == "bsds" else stem
-            Image.fromarray(labels).save(tmp_path / kind / folder / f"{name}.png")
-    things = [{"id": i, "isthing": i == 1} for i in range(3)]
-    (tmp_path / "coco" / "class_info.json").write_text(json.dumps(things))
-    for kind, name in (("caltech101", "ibis"), ("grocery", "person")):
-        (tmp_path / kind / name).mkdir(parents=True)
-        (tmp_path / kind / "classes.json").write_text(json.dumps({name: name}))
-        for stem in stems(kind, 2):
-            Image.fromarray(pixels).save(tmp_path / kind / name / f"{stem}.png")
-    return tmp_path
 
 
 def shown(pixels: torch.Tensor) -> torch.Tensor:
@@ -184,3 +147,5 @@ def test_the_image_branch_goes_on_where_it_was_broken_off(data, tmp_path, monkey
     assert all(value.isfinite().all() for value in made.values())
     assert json.loads((tmp_path / "made.image.settings.json").read_text())["steps"] == 6
     assert not (tmp_path / "made.image.checkpoint").exists()
+    image_live.run(data, tmp_path, "made", frozenset(), "cpu", 6)
+    assert len(seen) == 4 + 3, "it is finished"

@@ -21,6 +21,8 @@ LABELLED, EVERYTHING = -1, -2
 """In the place of a label: all that has one (who wears the garments), and the whole photo."""
 GREY = 0.05
 """Of the crops that lose their colours."""
+JITTER = {"saturation": 0.4, "contrast": 0.25, "brightness": 0.3, "tint": 0.08}
+"""Largest logarithm of the factor that each is changed by; the tint by another one for each of the three colours."""
 
 
 @dataclass
@@ -130,7 +132,12 @@ class Album:
     def __init__(self, data: Path, device: torch.device, withheld: set[int]) -> None:
         names, ids = training_names(data)
         self.count, self.person, self.device = len(names), names.index("person"), device
-        read = [photo for photo in read_all(data, ids, self.count) if not withheld & photo.names]
+        every = list(read_all(data, ids, self.count))
+        read = [photo for photo in every if not withheld & photo.names]
+        if withheld:
+            print(
+                f"{len(withheld)} names withheld: {len(every) - len(read)} of {len(every)} photos left out", flush=True
+            )
         self.sets = np.array([photo.kind for photo in read])
         self.present = [sorted(photo.names) for photo in read]
         self.sides = np.array([photo.pixels.shape[:2] for photo in read])
@@ -197,15 +204,15 @@ def jittered(pixels: Tensor) -> Tensor:
     """Brightness, contrast, saturation and the tint changed at random; bytes as floats."""
     count, device = len(pixels), pixels.device
 
-    def factor(most: float, channels: int = 1) -> Tensor:
-        return ((torch.rand(count, channels, 1, 1, device=device) * 2 - 1) * most).exp()
+    def factor(what: str, channels: int = 1) -> Tensor:
+        return ((torch.rand(count, channels, 1, 1, device=device) * 2 - 1) * JITTER[what]).exp()
 
     grey = pixels.mean(1, keepdim=True)
-    saturation = torch.where(torch.rand(count, 1, 1, 1, device=device) < GREY, 0.0, factor(0.4))
+    saturation = torch.where(torch.rand(count, 1, 1, 1, device=device) < GREY, 0.0, factor("saturation"))
     found = grey + (pixels - grey) * saturation
     middle = found.mean((1, 2, 3), keepdim=True)
-    found = middle + (found - middle) * factor(0.25)
-    return (found * factor(0.3) * factor(0.08, 3)).clamp(0, 255)
+    found = middle + (found - middle) * factor("contrast")
+    return (found * factor("brightness") * factor("tint", 3)).clamp(0, 255)
 
 
 def normalised(pixels: Tensor) -> Tensor:

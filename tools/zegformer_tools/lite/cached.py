@@ -34,6 +34,10 @@ class Cached:
         self.scales = {int(s): torch.from_numpy(v) for s, v in np.load(folder / "scales.npz").items()}
         rows: list[Row | None] = pickle.loads((folder / "crops.pkl").read_bytes())
         self.rows = {i: row for i, row in enumerate(rows) if row is not None and not withheld & row.present}
+        if withheld:
+            made = sum(row is not None for row in rows)
+            left_out = made - len(self.rows)
+            print(f"{len(withheld)} names withheld: {left_out} of {made} crops of {short} left out", flush=True)
         self.files = {
             s: np.memmap(folder / f"features{s}", STORED[s], "r", shape=(len(rows), n))
             for s, n in numbers(short).items()

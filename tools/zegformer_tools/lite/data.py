@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from .synonyms import SYNONYMS
 
 SHORT, LONG = 256, 320
 """Sides of a training crop, or what they are multiples of; portraits are 320 high."""
@@ -168,6 +170,15 @@ def training_names(data: Path) -> tuple[list[str], dict[tuple[str, int], int]]:
                 names.append(name)
             ids[kind, label] = names.index(name)
     return names, ids
+
+
+def withheld_ids(names: list[str], withhold: Iterable[str]) -> set[int]:
+    """The indices in `names`, all that are taught, of those to withhold; a synonym, which has none, may be too."""
+    known = {*names, *(word for words in SYNONYMS.values() for word in words)}
+    unknown = sorted(set(withhold) - known)
+    if unknown:
+        raise SystemExit(f"cannot withhold {', '.join(unknown)}: neither a training name nor a synonym of one")
+    return {names.index(n) for n in withhold if n in names}
 
 
 def annotated(ids: dict[tuple[str, int], int], count: int, withheld: set[int]) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .backbone import lite0
 from .branch import SIDE, ImageBranch
-from .data import is_held_out, label_files, labelled_photos, photos, training_names
+from .data import is_held_out, label_files, labelled_photos, photos, training_names, withheld_ids
 from .features import Features
 from .losses import NEAR, exclusive
 from .model import TEMPERATURE
@@ -226,9 +226,14 @@ def judged(found: Tensor, kind: np.ndarray, name: np.ndarray, data: Path, space:
 
 def run(data: Path, cache: Path, name: str, withhold: frozenset[str]) -> None:
     """Collects, trains on all names, and reports the held-out photos, with and without names kept from training."""
+    withheld_ids(training_names(data)[0], withhold)  # all must be known
     if not (cache / "regions.npz").exists():
         collect(data, cache)
     regions, space = Collected(cache), text_space(data, cache)
+    if withhold:
+        learned = regions.name[~regions.held]
+        left_out = int(np.isin(learned, sorted(withhold)).sum())
+        print(f"{len(withhold)} names withheld: {left_out} of {len(learned)} regions left out", flush=True)
     branch = train(regions, space, data, set(withhold))
     torch.save(branch.state_dict(), cache / f"{name}.image.pt")
     settings_file(cache, name).write_text(json.dumps(settings(withhold), indent=1))

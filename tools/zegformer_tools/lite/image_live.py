@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import regions
-from .album import Album
+from .album import JITTER, Album
 from .branch import SIDE, ImageBranch
-from .data import training_names
+from .data import training_names, withheld_ids
 from .image import DISTILLATION, DROPOUT, NEGATIVES, RATE, Lesson, fresh, settings_file
 from .names import text_space
 
@@ -49,6 +49,7 @@ def settings(steps: int, withheld: frozenset[str]) -> dict[str, Any]:
         "least_pixels": regions.LEAST_PIXELS,
         "least_part": regions.LEAST_PART,
         "unmasked": regions.UNMASKED,
+        "jitter": JITTER,
     }
 
 
@@ -62,9 +63,15 @@ def run(data: Path, cache: Path, name: str, withheld: frozenset[str], device_nam
 
     `image.judge` reports it.
     """
+    checkpoint, asked = cache / f"{name}.image.checkpoint", settings(steps, withheld)
+    done = settings_file(cache, name)
+    if done.exists() and not checkpoint.exists() and json.loads(done.read_text()) == asked:
+        print(f"{name}'s image branch is finished: another --name trains anew", flush=True)
+        return
     device = torch.device(device_name)
     space = text_space(data, cache)
     every = training_names(data)[0]
+    hidden = withheld_ids(every, withheld)
     taught = [name for name in every if name not in withheld]
     place = torch.tensor([taught.index(name) if name in taught else -1 for name in every], device=device)
     torch.manual_seed(0)
@@ -83,14 +90,15 @@ def run(data: Path, cache: Path, name: str, withheld: frozenset[str], device_nam
     )
     average = [p.detach().clone() for p in branch.parameters()]
     step = 0
-    checkpoint = cache / f"{name}.image.checkpoint"
     if checkpoint.exists():
         kept = torch.load(checkpoint, weights_only=True, map_location=device)
+        if kept.get("settings", asked) != asked:
+            raise SystemExit(f"{checkpoint} is of a training with other settings: take another --name, or remove it")
         branch.load_state_dict(kept["branch"])
         optimiser.load_state_dict(kept["optimiser"])
         average, step = kept["average"], kept["step"]
     torch.manual_seed(step)
-    album = Album(data, device, {every.index(n) for n in withheld if n in every})
+    album = Album(data, device, hidden)
     crops = regions.Regions(album, np.random.default_rng([0, step]))
     lesson = Lesson(taught, set(withheld), space, data, device)
     begun = saved = time.time()
@@ -112,13 +120,13 @@ def run(data: Path, cache: Path, name: str, withheld: frozenset[str], device_nam
         if time.time() - saved > SAVE_SECONDS and step < steps:
             saved = time.time()
             state = {"branch": branch.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**state, "average": average, "step": step}, checkpoint.with_suffix(".tmp"))
+            torch.save({**state, "average": average, "step": step, "settings": asked}, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").rename(checkpoint)
     with torch.no_grad():
         for parameter, mean in zip(branch.parameters(), average, strict=True):
             parameter.copy_(mean)
     torch.save(branch.eval().cpu().state_dict(), cache / f"{name}.image.pt")
-    settings_file(cache, name).write_text(json.dumps(settings(steps, withheld), indent=1))
+    done.write_text(json.dumps(asked, indent=1))
     checkpoint.unlink(missing_ok=True)
 
 

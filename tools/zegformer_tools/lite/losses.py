@@ -15,6 +15,10 @@ from .data import Segments, training_names
 from .model import TEMPERATURE, Found
 
 POINTS = 2048
+MASK = {"bce": 4.0, "dice": 2.0}
+"""Weights in the loss of a mask."""
+MATCHING = {"bce": 3.0, "dice": 3.0, "name": 1.5}
+"""Weights in what it costs to match a query to a segment; the chance of the right name is taken off."""
 EARLY_LAYERS = 0.4
 """Weight of the masks of all layers but the last."""
 NO_OBJECT = 0.05
@@ -119,7 +123,7 @@ class Losses:
             soft = x.sigmoid()
             dice = 1 - (2 * (soft * wanted).sum(2) + 1) / (soft.sum(2) + wanted.sum(2) + 1)
             weight = 1.0 if index == len(found.mask_vectors) - 1 else EARLY_LAYERS
-            mask = mask + weight * ((4 * bce + 2 * dice) * real).sum()
+            mask = mask + weight * ((MASK["bce"] * bce + MASK["dice"] * dice) * real).sum()
 
         crop, segment = (truth.names >= 0).nonzero(as_tuple=True)
         query, aim = queries[crop, segment], truth.names[crop, segment]
@@ -201,7 +205,8 @@ def matched(points: Tensor, wanted: Tensor, scores: Tensor, names: Tensor) -> Te
     bce, dice = pair_costs(points, wanted)
     asked = names.clamp(min=0)[:, None].expand(-1, scores.shape[1], -1)
     name = scores.softmax(-1).gather(2, asked) * (names >= 0)[:, None]
-    costs = (3 * bce + 3 * dice - 1.5 * name).cpu().numpy()
+    weighted = MATCHING["bce"] * bce + MATCHING["dice"] * dice - MATCHING["name"] * name
+    costs = weighted.cpu().numpy()
     found = np.zeros(names.shape, np.int64)
     for cost, there, queries in zip(costs, (names > NOTHING).cpu().numpy(), found, strict=True):
         columns = np.flatnonzero(there)

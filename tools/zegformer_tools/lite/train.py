@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import cached, foil, live, losses, warm
-from .album import Album
+from . import album, cached, composite, foil, live, losses, warm
 from .backbone import Backbone, lite0
 from .branch import ImageBranch
-from .cache import COMPOSITES, CROPS, PARTS, backbone_of
-from .data import annotated, training_names
+from .cache import BASES, COMPOSITES, CROPS, PARTS, backbone_of
+from .cache import LEAST_SCALE as CACHED_LEAST_SCALE
+from .data import LEAST_CELLS, MOST_SEGMENTS, SAME, annotated, training_names, withheld_ids
+from .image import settings_file
 from .losses import Truth
-from .model import QUERIES, Found, Namer, Segmenter
+from .model import QUERIES, TEMPERATURE, Found, Namer, Segmenter
 from .names import TextSpace, imagenet_names, text_space
 from .synonyms import SYNONYMS
 
@@ -36,7 +38,11 @@ FLAT = 0.4
 ANOTHER_WORD = 0.3
 """How often a name that has synonyms is taught by one of them."""
 EMA = 0.998
+RIDGE = {"batches": 90, "strength": 0.2}
+"""Of the regression that the namer starts from; the strength is a part of the features' mean square."""
 SAVE_SECONDS = 150.0
+AGREE = ("start", "seed", "rate", "balance", "withheld", "foil", "tune", "batch")
+"""The settings that a checkpoint must share with what is asked for, or it is another training's."""
 CPU = torch.device("cpu")
 
 
@@ -56,12 +62,10 @@ def namer_ridge(
     backbone: Backbone,
     draw: Callable[[], Batch],
     names: Tensor,
-    batches: int = 90,
-    strength: float = 0.02,
 ) -> None:
     """Starts the namer's learned part from a regression of true masks' features on their names' vectors."""
     inputs, targets = [], []
-    for _ in range(batches):
+    for _ in range(int(RIDGE["batches"])):
         features, truth = draw()
         wide = backbone.head(features[32]).flatten(2).transpose(1, 2).float()
         everything = torch.ones_like(truth.masks[:, :1])
@@ -76,7 +80,7 @@ def namer_ridge(
     mean, offset = x.mean(0), y.mean(0)
     x, y = x - mean, y - offset
     gram = x.T @ x
-    gram.diagonal().add_(strength * gram.diagonal().mean() * 10)
+    gram.diagonal().add_(RIDGE["strength"] * gram.diagonal().mean())
     weight = torch.linalg.solve(gram, x.T @ y).T
     namer.learned.weight.copy_(weight)
     namer.learned.bias.copy_(offset - weight @ mean)
@@ -118,18 +122,27 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "warm_up": WARM_UP,
         "average": EMA,
         "another_word": ANOTHER_WORD,
+        "ridge": RIDGE,
+        "temperature": TEMPERATURE,
         "points": losses.POINTS,
+        "mask": losses.MASK,
+        "matching": losses.MATCHING,
         "early_layers": losses.EARLY_LAYERS,
         "no_object": losses.NO_OBJECT,
+        "labelled_enough": losses.LABELLED_ENOUGH,
         "absent": losses.ABSENT,
         "hardly_labelled": losses.HARDLY_LABELLED,
         "least_area": losses.LEAST_AREA,
         "distillation": losses.DISTILLATION,
         "knowledge": losses.KNOWLEDGE,
         "whole": losses.WHOLE,
+        "whole_areas": losses.WHOLE_AREAS,
         "negatives": losses.NEGATIVES,
         "near": losses.NEAR,
         "queries": QUERIES,
+        "least_cells": LEAST_CELLS,
+        "cut_out": (composite.LEAST_SHARE, composite.MOST_SHARE),
+        "cut_out_sides": composite.SIDES,
     }
     from_cache = {
         "batches": cached.BATCHES,
@@ -138,6 +151,10 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "crops": CROPS,
         "parts": PARTS,
         "composites": COMPOSITES,
+        "bases": BASES,
+        "least_scale": CACHED_LEAST_SCALE,
+        "most_segments": MOST_SEGMENTS,
+        "same": SAME,
     }
     from_pixels = {
         "batch": options.batch,
@@ -148,10 +165,15 @@ def settings(options: Options, steps: int) -> dict[str, Any]:
         "whole_photos": live.WHOLE_PHOTOS,
         "largest": live.LARGEST,
         "least_scale": live.LEAST_SCALE,
+        "stretch": live.STRETCH,
         "pasted": live.PASTED,
+        "most_segments": live.SEGMENTS,
+        "grey": album.GREY,
+        "jitter": album.JITTER,
     }
     own = {
         "steps": steps,
+        "minutes": options.minutes if math.isfinite(options.minutes) else None,
         "seed": options.seed,
         "rate": options.rate,
         "balance": options.balance,
@@ -186,13 +208,14 @@ def balance(part: float, frequency: dict[int, float], count: int) -> Tensor:
 def groups(model: Segmenter | foil.PerPixel, tune: float) -> list[dict[str, Any]]:
     """The parameters that learn, with their parts of the rate."""
     careful = ("layers.", "content", "place", "mask1.", "mask2.", "mask3.")
-    found: dict[float, list[Tensor]] = {1.0: [], DECODER_PART: []}
-    for name, parameter in model.named_parameters():
-        if not name.startswith("backbone."):
-            found[DECODER_PART if name.startswith(careful) else 1.0].append(parameter)
+    own = {name: p for name, p in model.named_parameters() if not name.startswith("backbone.")}
+    found = [
+        {"params": [p for name, p in own.items() if not name.startswith(careful)], "part": 1.0},
+        {"params": [p for name, p in own.items() if name.startswith(careful)], "part": DECODER_PART},
+    ]
     if tune:
-        found[tune] = [parameter.requires_grad_() for parameter in model.backbone.parameters()]
-    return [{"params": parameters, "part": part} for part, parameters in found.items()]
+        found.append({"params": [p.requires_grad_() for p in model.backbone.parameters()], "part": tune})
+    return found
 
 
 def same(backbone: Backbone, other: Backbone) -> bool:
@@ -217,33 +240,65 @@ class FromCache:
         return features, self.crops[short].truth(rows)
 
 
+def going_on(file: Path, options: Options, device: torch.device) -> dict[str, Any] | None:
+    """The checkpoint in `file`, if there is one; it must be of the training that is asked for."""
+    if not file.exists():
+        return None
+    kept: dict[str, Any] = torch.load(file, weights_only=True, map_location=device)
+    asked = settings(options, kept["step"])
+    other = [key for key in AGREE if kept["settings"].get(key) != asked.get(key)]
+    if other:
+        raise SystemExit(
+            f"{file} is of a training with another {', '.join(other)}: take another --name, or remove the file"
+        )
+    return kept
+
+
+def streams(rng: np.random.Generator, device: torch.device) -> dict[str, Any]:
+    """Where the random numbers are, so that a training that goes on draws what it would have drawn."""
+    found: dict[str, Any] = {"numpy": json.dumps(rng.bit_generator.state), "torch": torch.get_rng_state()}
+    return found | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_streams(kept: dict[str, Any], rng: np.random.Generator, device: torch.device) -> None:
+    rng.bit_generator.state = json.loads(kept["numpy"])
+    torch.set_rng_state(kept["torch"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(kept["cuda"].cpu(), device)
+
+
 def run(data: Path, cache: Path, name: str, options: Options) -> None:
     """Trains for so many steps in all, from the checkpoint if there is one; keeps the averaged weights."""
     if options.start and options.foil:
         raise SystemExit("a bundle has no weights for the foil: leave --start out")
+    if options.tune and not options.live:
+        raise SystemExit("the backbone of cached features cannot learn: leave --tune out, or train with --device cuda")
+    file = cache / f"{name}.pt"
+    kept = going_on(file, options, torch.device(options.device))
+    if kept and (kept.get("finished") or kept["step"] >= options.steps):
+        print(f"{file} is finished, after {kept['step']} steps: another --name trains anew", flush=True)
+        return
     device = torch.device(options.device)
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(options.seed)
     space = text_space(data, cache)
     names = training_names(data)[0]
-    withheld = {names.index(n) for n in options.withhold if n in names}
+    withheld = withheld_ids(names, options.withhold)
     made = foil.fresh(space) if options.foil else fresh(space)
     model = made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(groups(model, options.tune), lr=options.rate, weight_decay=DECAY, fused=True)
-    file = cache / f"{name}.pt"
-    step = 0
+    step, seconds = 0, 0.0
     average: dict[str, Tensor] = {}
-    if file.exists():
-        kept = torch.load(file, weights_only=True, map_location=device)
+    if kept:
         model.load_state_dict(kept["model"])
         average = kept["average"]
         optimiser.load_state_dict(kept["optimiser"])
-        step = kept["step"]
+        step, seconds = kept["step"], kept.get("seconds", 0.0)
         torch.manual_seed(options.seed + step)
     taught = Taught(space, names, options.withhold, device)
     rng = np.random.default_rng([options.seed, step])
-    crops = live.Crops(data, Album(data, device, withheld), rng) if options.live else None
+    crops = live.Crops(data, album.Album(data, device, withheld), rng) if options.live else None
     source = crops or FromCache(data, cache, rng, withheld)
     added = balance(options.balance, source.frequency, len(names)).to(device)
     lesson = losses.Losses(taught.table, taught.others, losses.exclusive(data).to(device), added)
@@ -268,15 +323,19 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
             branch = ImageBranch(lite0(), model.namer.words.cpu())
             warm.load_image(branch, options.start)
             torch.save(branch.state_dict(), cache / f"{name}.image.pt")
+            settings_file(cache, name).unlink(missing_ok=True)
         else:
             namer_ridge(model.namer, model.backbone, lambda: draw()[::2], taught.table)
         average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     if not options.live and not same(model.backbone, backbone_of(cache)):
         raise SystemExit(f"{cache} holds the features of another backbone: make one with cache --start {options.start}")
     learned = [key for key, value in model.named_parameters() if value.requires_grad]
-    begun = saved = time.time()
+    if kept and "streams" in kept:
+        set_streams(kept["streams"], rng, device)
+    saved = time.time()
+    begun = saved - seconds
     recent: list[dict[str, Tensor]] = []
-    done = step / options.steps
+    done = max(step / options.steps, seconds / 60 / options.minutes)
     while done < 1:
         for group in optimiser.param_groups:
             group["lr"] = group["part"] * options.rate * rate_at(step, done)
@@ -305,8 +364,9 @@ def run(data: Path, cache: Path, name: str, options: Options) -> None:
             recent = []
         if time.time() - saved > SAVE_SECONDS or done >= 1:
             saved = time.time()
-            kept = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
-            torch.save({**kept, "step": step, "settings": settings(options, step)}, file.with_suffix(".tmp"))
+            weights = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
+            so_far = {"step": step, "seconds": saved - begun, "finished": done >= 1, "streams": streams(rng, device)}
+            torch.save({**weights, **so_far, "settings": settings(options, step)}, file.with_suffix(".tmp"))
             file.with_suffix(".tmp").rename(file)
 
 

@@ -1,11 +1,13 @@
 """Crops, held-out photos and segments, on made-up label maps."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
 from zegformer_tools.lite.cache import packed, unpacked
 from zegformer_tools.lite.composite import pasted
-from zegformer_tools.lite.data import LONG, SHORT, Crop, Segments, is_held_out, joined, segments
+from zegformer_tools.lite.data import LONG, SHORT, Crop, Photo, Segments, for_tuning, is_held_out, joined, segments
 
 IDS = {("voc", 1): 0, ("voc", 2): 1, ("coco", 0): 2, ("ccp", 3): 3}
 PERSON = 1
@@ -14,7 +16,8 @@ PERSON = 1
 def test_a_tenth_is_held_out_whatever_the_set():
     share = np.mean([is_held_out(f"photo{i}") for i in range(4000)])
     assert 0.08 < share < 0.13
-    assert is_held_out("photo1") == is_held_out("photo1")
+    assert [i for i in range(60) if is_held_out(f"photo{i}")] == [11, 14, 47, 57]
+    assert [i for i in (11, 14, 47, 57) if for_tuning(Photo("voc", f"photo{i}", Path()))] == [11, 14, 57]
 
 
 def test_the_whole_crop_keeps_the_aspect_and_stays_inside():

@@ -25,10 +25,12 @@ def main() -> None:
             command.add_argument("--part", type=float, default=0.5, help="of the weights, for the one mixed in")
             command.add_argument("--background", type=float, default=0.0, help="added to the background's logits")
         if name in ("names", "tune", "evaluate"):
-            command.add_argument("--bundle", type=Path, required=True)
+            command.add_argument("--bundle", type=Path, required=name != "evaluate")
         if name == "evaluate":
             command.add_argument("--program", type=Path, default=PROGRAM, help="the command-line program")
             command.add_argument("--only", action="append", default=[], help="one of the tables; may be repeated")
+            halves = ("tuning", "reporting")
+            command.add_argument("--half", choices=halves, default="reporting", help="of the held-out photos")
             command.add_argument("--protocol", action="store_true", help="VOC seen, unseen, harmonic mean")
             command.add_argument("--foil", action="store_true", help="the same of the per-pixel model, no bundle")
         if name in ("train", "image", "export", "evaluate"):
@@ -103,13 +105,16 @@ def main() -> None:
     elif options.command == "evaluate":
         from . import evaluate, protocol
 
-        report = options.cache / f"{options.name}.evaluation.json"
+        part = ".tuning" if options.half == "tuning" else ""
+        report = options.cache / f"{options.name}{part}.evaluation.json"
         if options.foil:
             protocol.run_foil(options.data, options.cache, options.name)
+        elif options.bundle is None:
+            parser.error("evaluate: --bundle is missing")
         elif options.protocol:
             protocol.run(options.data, options.bundle, options.program, report)
         else:
-            evaluate.run(options.data, options.bundle, options.program, report, options.only)
+            evaluate.run(options.data, options.bundle, options.program, report, options.only, options.half)
 
 
 if __name__ == "__main__":

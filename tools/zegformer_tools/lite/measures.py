@@ -1,8 +1,8 @@
-"""What is measured: IoU by class, how well masks fit segments, how much of the boundaries is found."""
+"""What is measured: IoU by class, how well masks fit segments, how well boundaries are met; with what uncertainty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -15,32 +15,70 @@ NEAR_BOUNDARY = 0.0075
 """Of the diagonal: how far a boundary may be off (as BSDS500's benchmark has it)."""
 
 
+RESAMPLES = 1000
+"""Of the photos, for an interval."""
+
+
 class Confusion:
-    """Pixels by true and picked class; row and column 0 is "none of these"."""
+    """Pixels of each photo by true and picked class; class 0 is "none of these"."""
 
     def __init__(self, count: int) -> None:
-        self.table = np.zeros((count + 1, count + 1), np.int64)
-        self.photos = np.zeros(count + 1, np.int64)
-        """How many photos each true class occurs in."""
+        self.count = count
+        self.rows: list[np.ndarray] = []
+        """Of each photo [4, count + 1]: pixels that are right, that are the class, that got it; whether it is there."""
 
     def add(self, truth: np.ndarray, picked: np.ndarray, void: np.ndarray) -> None:
         """`truth` has 0 for none; `picked` counts from 0 and has 255 for none."""
         picked = np.where(picked == OTHER, 0, picked.astype(np.int64) + 1)
-        size = len(self.table)
-        pairs = truth[~void] * size + picked[~void]
-        found = np.bincount(pairs, minlength=size * size).reshape(size, size)
-        self.table += found
-        self.photos += found.sum(1) > 0
+        true, found = truth[~void], picked[~void]
+        right, there, got = (np.bincount(v, minlength=self.count + 1) for v in (true[true == found], true, found))
+        self.rows.append(np.stack([right, there, got, there > 0]))
+
+    @property
+    def sums(self) -> np.ndarray:
+        return np.sum(self.rows, 0) if self.rows else np.zeros((4, self.count + 1))
 
     def iou(self, least_photos: int = 1) -> np.ndarray:
         """Of each class, "none" first; NaN where the class occurs in fewer photos."""
-        hit = np.diag(self.table).astype(float)
-        union = self.table.sum(0) + self.table.sum(1) - hit
-        return np.where(self.photos >= max(least_photos, 1), hit / np.maximum(union, 1), np.nan)
+        return ious(self.sums, least_photos)
 
     def accuracy(self) -> float:
         """Share of the pixels that are right."""
-        return float(np.diag(self.table).sum() / max(self.table.sum(), 1))
+        return accuracy(self.sums)
+
+    def occur(self, least_photos: int = 1) -> int:
+        """How many of the classes, "none" aside, are in so many photos."""
+        return int((self.sums[3, 1:] >= least_photos).sum())
+
+
+def ious(sums: np.ndarray, least_photos: int = 1) -> np.ndarray:
+    """`sums` [4, count + 1]: a `Confusion`'s rows added up."""
+    right, there, got, photos = sums
+    return np.where(photos >= max(least_photos, 1), right / np.maximum(there + got - right, 1), np.nan)
+
+
+def accuracy(sums: np.ndarray) -> float:
+    return float(sums[0].sum() / max(sums[1].sum(), 1))
+
+
+def interval(
+    rows: Sequence[float] | Sequence[np.ndarray] | np.ndarray, score: Callable[[np.ndarray], float] | None = None
+) -> list[float]:
+    """Where the middle 95 % of a score lie over photos drawn anew from the same, with replacement (bootstrap).
+
+    `rows` [P, ...]: what each photo adds to the sums that `score` is made of; without `score` numbers whose mean it is.
+    It holds for photos like these, for these weights, and says nothing of another training.
+    """
+    found = np.asarray(rows, float)
+    if score is None:
+        found = found[~np.isnan(found)]
+        return interval(np.stack([found, np.ones_like(found)], 1), lambda sums: sums[0] / sums[1])
+    count = len(found)
+    if not count:
+        return [float("nan")] * 2
+    times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    sums = (times @ found.reshape(count, -1)).reshape(RESAMPLES, *found.shape[1:])
+    return [round(float(v), 3) for v in np.nanpercentile([score(s) for s in sums], (2.5, 97.5))]
 
 
 def mean(values: Sequence[float] | np.ndarray) -> float:
@@ -77,10 +115,26 @@ def boundaries(labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def boundary_recall(truth: np.ndarray, segments: np.ndarray) -> float:
-    """Share of the true boundaries that have one of `segments`' boundaries nearby; NaN where there are none."""
-    wanted = boundaries(truth)
-    if not wanted.any():
-        return float("nan")
-    distance = ndimage.distance_transform_edt(~boundaries(segments))
-    return float((distance[wanted] <= NEAR_BOUNDARY * np.hypot(*truth.shape)).mean())
+def boundary_counts(truths: Sequence[np.ndarray], void: Iterable[int], segments: np.ndarray) -> np.ndarray:
+    """[4]: true boundary pixels that have one of `segments`' near, of how many; these, near a true one, of how many.
+
+    As BSDS counts them: all annotators' for the recall, for the precision whether any annotator drew one there; but by
+    the distance alone, where BSDS pairs pixels off. What is found in the `void` of a truth does not count.
+    """
+    near = NEAR_BOUNDARY * np.hypot(*segments.shape)
+    drawn = [boundaries(truth) for truth in truths]
+    found = boundaries(segments) & ~np.any([np.isin(truth, list(void)) for truth in truths], 0)
+    recalled = sum(int((away(found)[true] <= near).sum()) for true in drawn)
+    precise = int((away(np.any(drawn, 0))[found] <= near).sum())
+    return np.array([recalled, sum(int(true.sum()) for true in drawn), precise, int(found.sum())])
+
+
+def away(pixels: np.ndarray) -> np.ndarray:
+    """How far each place is from the nearest of these pixels."""
+    return ndimage.distance_transform_edt(~pixels) if pixels.any() else np.full(pixels.shape, np.inf)
+
+
+def boundary_scores(counts: np.ndarray) -> tuple[float, float, float]:
+    """Recall, precision and their harmonic mean F; `counts` [4] of some photos, added up."""
+    recall, precision = counts[0] / max(counts[1], 1), counts[2] / max(counts[3], 1)
+    return float(recall), float(precision), harmonic(recall, precision)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .data import LABELLED_SETS, Photo, for_tuning, photos
-from .evaluate import ABSENT, LEAST_TYPED, TYPED, VOID, is_first, single_things, truth
-from .measures import Confusion, mean
+from .data import LABELLED_SETS, MASKED_SETS
+from .evaluate import is_first
+from .held import TUNING, Held, Typed
+from .measures import mean
 from .names import dataset_names
 from .runtime import OTHER, Model, Proposals, labels
 
@@ -20,22 +21,23 @@ WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6)
 THRESHOLDS = (0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
 MOST = 40
 
-Found = list[tuple[Photo, np.ndarray, Proposals]]
+Found = list[tuple[np.ndarray, Proposals]]
+"""Of each photo its label map, on the mask grid, and what the segmenter says of it."""
 
 
 def run(data: Path, bundle: Path) -> None:
     """Prints the best settings; labels are compared on the mask grid."""
-    model = Model(bundle)
+    model, held = Model(bundle), Held(data, TUNING)
     sets: dict[str, Found] = {}
-    for kind in ("voc", "coco", "ccp"):
+    for kind in MASKED_SETS:
         sets[kind] = []
-        for photo in [p for p in photos(data, kind) if p.held_out and for_tuning(p)][:MOST]:
+        for photo in held.photos(kind)[:MOST]:
             with Image.open(photo.image) as image:
                 proposals = model.propose(image)
-            true = truth(data, photo)
+            true = held.truth(photo)
             h, w = proposals.masks.shape[1:]
             rows, columns = np.arange(h) * true.shape[0] // h, np.arange(w) * true.shape[1] // w
-            sets[kind].append((photo, true[rows][:, columns], proposals))
+            sets[kind].append((true[rows][:, columns], proposals))
     scored = []
     for offset in OFFSETS:
         for weight in WEIGHTS:
@@ -48,13 +50,13 @@ def run(data: Path, bundle: Path) -> None:
         print(row)
     print("lambda, photos of one thing with the right name")
     for kind in LABELLED_SETS:
-        print(kind, named_things(model, data, kind))
+        print(kind, named_things(model, held, kind))
 
 
-def named_things(model: Model, data: Path, kind: str) -> dict[float, float]:
+def named_things(model: Model, held: Held, kind: str) -> dict[float, float]:
     """The score of `evaluate.named_things` for several lambdas."""
     right: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
-    for typed, here in single_things(data, kind, tuning=True):
+    for typed, here in held.single_things(kind):
         classes = model.classes([[n] for n in typed])
         for photo in here:
             with Image.open(photo.image) as image:
@@ -72,23 +74,12 @@ def typed_names(
     names = dataset_names(data)[kind]
     rng = np.random.default_rng(0)
     results: list[list[float]] = [[] for _ in thresholds]
-    for _, true, proposals in found:
-        values, counts = np.unique(true, return_counts=True)
-        sizes = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)
-        there = [v for c, v in sizes if v not in VOID[kind] and c > LEAST_TYPED * true.size][:TYPED]
-        absent = [i for i in range(len(names)) if i not in values and i not in VOID[kind]]
-        typed = [*there, *rng.choice(absent, ABSENT, replace=False).tolist()]
-        wanted = np.zeros_like(true)
-        for index, value in enumerate(typed):
-            wanted[true == value] = index + 1
+    for true, proposals in found:
+        typed = Typed.of(true, kind, len(names), rng)
         shifted = replace(proposals, background=proposals.background + offset)
-        classes = model.classes([[names[v]] for v in typed])
+        classes = model.classes([[names[v]] for v in typed.values])
         choice = replace(model.choice(), weight=weight, threshold=0.0)
         picked, share = labels(shifted, classes, choice, (true.shape[1], true.shape[0]))
         for result, threshold in zip(results, thresholds, strict=True):
-            total = Confusion(len(typed))
-            total.add(wanted, np.where(share < threshold, OTHER, picked), true == 255)
-            iou = total.iou()
-            rest = [iou[0]] if (wanted == 0).mean() > 0.05 else []
-            result.append(mean([*iou[1 : len(there) + 1], *rest]))
+            result.append(typed.score(np.where(share < threshold, OTHER, picked)))
     return [mean(result) for result in results]

@@ -10,7 +10,7 @@ fail() { echo "patches/vendor.sh: $*" >&2; exit 1; }
 source_of() {
     manifest=$here/Cargo.toml
     [ ! -f "$here/$1/Cargo.toml" ] || manifest=$here/$1/Cargo.toml
-    "${CARGO:-cargo}" metadata --locked --format-version 1 --manifest-path "$manifest" --filter-platform x86_64-unknown-linux-gnu |
+    "${CARGO:-cargo}" metadata --quiet --locked --format-version 1 --manifest-path "$manifest" --filter-platform x86_64-unknown-linux-gnu |
         tr ',' '\n' | sed -n 's/^"manifest_path":"\(.*\)\/Cargo\.toml"$/\1/p' | grep "/$1-[0-9][0-9.]*$" | head -n 1
 }
 

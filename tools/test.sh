@@ -7,4 +7,6 @@ if [ ! -x ../target/python/bin/pytest ]; then
     ../target/python/bin/pip install --quiet -e '.[lite,official,test]'
 fi
 ../target/python/bin/ruff check .
+../target/python/bin/ruff format --check --quiet .
+../target/python/bin/mypy
 ../target/python/bin/pytest --quiet

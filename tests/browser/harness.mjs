@@ -1,6 +1,7 @@
 /** A browser, a served dist/ and a page that notes all that a good page does not do. */
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { serve } from './server.mjs';
@@ -10,6 +11,8 @@ import { serve } from './server.mjs';
 export const DIST = process.env.DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 
 export const PHOTO = fileURLToPath(new URL('../photos/chelsea.png', import.meta.url));
+/** `build.sh` says which. */
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** A software adapter needs its time. */
 export const PATIENCE_MS = 300_000;
 
@@ -28,9 +31,10 @@ const GPU = ['--enable-unsafe-webgpu', '--ignore-gpu-blocklist', '--enable-featu
  * @param {{webgpu?: boolean, gpu?: boolean, dist?: string, onDisk?: string, serving?: Parameters<typeof serve>[1]}} [options]
  */
 export async function start({ webgpu = false, gpu = false, dist = DIST, onDisk, serving } = {}) {
+    if (!existsSync(CHROMIUM)) throw new Error(`there is no ${CHROMIUM}: install Chromium or set CHROMIUM to the path of one`);
     const server = await serve(dist, serving);
     const options = {
-        executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+        executablePath: CHROMIUM,
         args: [...ARGUMENTS, ...webgpu ? SOFTWARE_WEBGPU : [], ...gpu ? GPU : []],
     };
     const profile = onDisk === undefined ? undefined : await chromium.launchPersistentContext(onDisk, options);

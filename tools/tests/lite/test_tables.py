@@ -119,6 +119,13 @@ def test_what_is_not_seen_costs(data):
     assert evaluate.all_names(held, Oracle(data), "voc")["mIoU"] == 1
 
 
+def test_names_in_many_photos_have_a_row_of_their_own(data, monkeypatch):
+    monkeypatch.setattr(evaluate, "OFTEN", 2)
+    found = evaluate.all_names(Held(data), Oracle(data, blind=("cat", "person")), "voc")
+    assert (found["names that occur"], found["in five photos or more"]) == (5, 3)
+    assert found["mIoU"] == 0.6 and found["mIoU of the latter"] == 1 and found["mIoU of the latter, 95 %"] == [1, 1]
+
+
 def test_odd_names_and_general_ones(data):
     held = Held(data)
     found = evaluate.odd_names(held, Oracle(data))

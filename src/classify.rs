@@ -173,6 +173,12 @@ fn fuse(p: &[f32], c: &[f32], count: usize, options: &ClassifyOptions) -> Vec<f3
     }
 }
 
+/// The item with the highest score, the first of equal ones: what was typed first has it, everywhere. `None` of nothing.
+pub fn first_best<T>(items: impl IntoIterator<Item = T>, score: impl Fn(&T) -> f32) -> Option<T> {
+    let scored = items.into_iter().map(|item| (score(&item), item));
+    scored.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, item)| item)
+}
+
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
@@ -237,6 +243,15 @@ mod tests {
         assert!(fused.iter().zip(p).all(|(found, p)| (found - p).abs() < 1e-6), "{fused:?}");
         let fused = fuse(&[1.0, 0.0], &[0.5, 0.5], 1, &options(&[false]));
         assert_eq!(fused[1], 0.0);
+    }
+
+    #[test]
+    fn the_first_of_equal_scores_is_the_best() {
+        let best = |scores: &[f32]| first_best(scores.iter().enumerate(), |(_, score)| **score).map(|(at, _)| at);
+        assert_eq!(best(&[0.2, 0.4, 0.4, 0.1]), Some(1));
+        assert_eq!(best(&[0.0, 0.0]), Some(0));
+        assert_eq!(best(&[0.3, 0.3, 0.5]), Some(2));
+        assert_eq!(best(&[]), None);
     }
 
     #[test]

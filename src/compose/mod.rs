@@ -3,7 +3,7 @@
 mod guided;
 
 use crate::bundle::Mode;
-use crate::classify::SegmentScores;
+use crate::classify::{SegmentScores, first_best};
 use crate::photo::Photo;
 use crate::segment::proposals::{Proposals, Tap, Taps};
 
@@ -26,8 +26,7 @@ pub struct ComposeOptions {
 impl ComposeOptions {
     /// The class with the most votes, and these; gamma is off the votes of seen classes while they are compared.
     fn best(&self, typed: impl Iterator<Item = (usize, f32)>) -> Option<(usize, f32)> {
-        let compared = |(class, vote): (usize, f32)| vote - if self.is_seen(class) { self.gamma } else { 0.0 };
-        typed.reduce(|best, class| if compared(class) > compared(best) { class } else { best })
+        first_best(typed, |&(class, vote)| vote - if self.is_seen(class) { self.gamma } else { 0.0 })
     }
 
     fn is_seen(&self, class: usize) -> bool {
@@ -204,5 +203,19 @@ impl KeptRows {
             let values = if row.high == row.low { self.low.1.clone() } else { votes.row(row.high) };
             self.high = (Some(row.high), values);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_votes_the_first_class_has_the_pixel() {
+        let options = |gamma| ComposeOptions { mode: Mode::Lite, gamma, seen: vec![true, true, false], threshold: 0.0 };
+        let votes = || [0.1, 0.4, 0.4].into_iter().enumerate();
+        assert_eq!(decide(votes(), 0.4, 1.0, &options(0.0)), (1, 102));
+        assert_eq!(decide(votes(), 0.4, 1.0, &options(0.1)), (2, 102), "gamma is off the votes of what was seen");
+        assert_eq!(decide(votes(), 0.5, 1.0, &options(0.0)).0, OTHER);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::{Pipeline, Stage};
-use crate::classify::SegmentScores;
+use crate::classify::{SegmentScores, first_best};
 use crate::compose::{LabelMap, OTHER};
 
 /// Kinds with less than one part in so many of the area of the largest go without saying.
@@ -119,7 +119,7 @@ fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
 fn other_as(segments: &[Segment], names: &Names, least: usize) -> Vec<String> {
     let silent = |segment: &Segment| {
         let scores = segment.scores.distractors.iter().enumerate();
-        let (at, &best) = scores.max_by(|a, b| a.1.total_cmp(b.1))?;
+        let (at, &best) = first_best(scores, |&(_, &score)| score)?;
         names.silent.get(at).filter(|_| best > segment.scores.background.max(LEAST_SURE)).map(String::as_str)
     };
     let others = segments.iter().filter(|segment| segment.class.is_none());
@@ -143,7 +143,7 @@ fn largest_first<'a>(areas: impl Iterator<Item = (&'a str, usize)>) -> Vec<(&'a 
 
 /// The typed class with the best fused score, unless a distractor beats it.
 fn best_class(scores: &SegmentScores) -> Option<usize> {
-    let (best, score) = scores.fused.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+    let (best, score) = first_best(scores.fused.iter().enumerate(), |&(_, &score)| score)?;
     let beaten = scores.distractors.iter().any(|other| other > score);
     (!beaten).then_some(best)
 }
@@ -162,4 +162,30 @@ pub(super) fn shape(query: usize, covers: &[bool], width: usize) -> Shape {
         shape.bounds = [0; 4];
     }
     shape
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(fused: &[f32], distractors: &[f32]) -> SegmentScores {
+        SegmentScores {
+            query: 0,
+            by_query: fused.to_vec(),
+            by_image: None,
+            fused: fused.to_vec(),
+            rows: (0..fused.len()).collect(),
+            distractors: distractors.to_vec(),
+            background: 0.0,
+        }
+    }
+
+    /// As in the label map: its own test of equal votes is in the module that composes.
+    #[test]
+    fn of_equal_classes_the_first_has_the_segment() {
+        assert_eq!(best_class(&scores(&[0.1, 0.4, 0.4], &[0.1])), Some(1));
+        assert_eq!(best_class(&scores(&[0.5, 0.5], &[0.5])), Some(0), "a distractor has to be better");
+        assert_eq!(best_class(&scores(&[0.4, 0.4], &[0.5])), None);
+        assert_eq!(best_class(&scores(&[], &[0.5])), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::Proposals;
 use crate::bundle::Ensembling;
-use crate::classify::{ClassifyOptions, SegmentScores, dot, softmax};
+use crate::classify::{ClassifyOptions, SegmentScores, dot, first_best, softmax};
 
 /// The image branch prefers one of two outcomes by a factor of at most `e^IMAGE_SWAY`, nearly always: of 160 segments of the
 /// default model whose name it changed, `is_doubtful` misses about seven.
@@ -76,7 +76,7 @@ fn outcomes(scores: &SegmentScores) -> impl Iterator<Item = f32> {
 
 /// The place of the best score among names, distractors and background.
 pub fn best_outcome(scores: &SegmentScores) -> usize {
-    outcomes(scores).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at)
+    first_best(outcomes(scores).enumerate(), |&(_, score)| score).map_or(0, |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(best_outcome(&scores(&[0.2, 0.4], &[0.1], 0.3)), 1);
         assert_eq!(best_outcome(&scores(&[0.2, 0.1], &[0.4], 0.3)), 2);
         assert_eq!(best_outcome(&scores(&[0.2, 0.1], &[0.3], 0.4)), 3);
+        assert_eq!(best_outcome(&scores(&[0.1, 0.3], &[0.3], 0.3)), 1, "the first of equal ones, as everywhere");
     }
 
     /// Four proposals on a grid of 2 x 3 cells, of which the photo covers 2 x 2.

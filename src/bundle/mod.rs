@@ -5,6 +5,8 @@
 
 mod check;
 
+pub(crate) use check::Range;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -48,13 +50,15 @@ pub struct Bundle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// The paper's algorithm as its authors run it: every proposal is cropped, every pixel gets a typed class.
+    /// The paper's algorithm as its authors run it: every proposal is cropped and votes, every pixel gets a typed class, but
+    /// for those that a threshold or distractors leave to "other" (the authors have neither).
     Official,
     /// The same with crops only of the proposals that matter: [`crate::segment::worth`].
     Fast,
     /// The same with one pass of the image branch over the whole photo in place of crops: [`crate::segment::onepass`].
     OnePass,
-    /// Only proposals that own pixels are cropped; distractor names compete, so that "other" can win.
+    /// Only the proposals that own the most pixels vote, and of these only the doubtful ones are cropped: at most 3 (the
+    /// largest) as long as the query branch has a say (lambda < 1), else all.
     Lite,
 }
 

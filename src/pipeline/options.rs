@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::image::no_one_pass;
-use crate::bundle::{Bundle, Ensembling, Mode};
+use crate::bundle::{Bundle, Ensembling, Mode, Range};
 
 /// What a user may change between runs. Starts from the bundle's own values.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,19 +51,16 @@ impl Options {
         if !bundle.modes().contains(&self.mode) {
             return Err(no_one_pass());
         }
-        let unit = |name: &str, value: f32| {
-            if (0.0..=1.0).contains(&value) {
-                return Ok(());
+        for (name, value, range) in [
+            ("lambda", self.lambda, Range::Unit),
+            ("threshold", self.threshold, Range::Unit),
+            ("gamma", self.gamma, Range::Any),
+            ("margin", self.margin, Range::Any),
+            ("temperature", self.temperature, Range::Positive),
+        ] {
+            if !range.holds(value) {
+                return Err(Error::Option(format!("{name} {}, not {value}", range.rule())));
             }
-            Err(Error::Option(format!("{name} must be between 0 and 1, not {value}")))
-        };
-        unit("lambda", self.lambda)?;
-        unit("threshold", self.threshold)?;
-        if ![self.gamma, self.margin].iter().all(|value| value.is_finite()) {
-            return Err(Error::Option("gamma and margin must be numbers".to_string()));
-        }
-        if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err(Error::Option("temperature must be a positive number".to_string()));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! "cat, sofa | couch" ──prompts──▶ Class ──vocabulary, head──▶ ready vector
 //!                                    │ (name not in the vocabulary)
 //!                                    ▼
-//!                     prompts::expand ──tokenizer──▶ TokenBatch ──table──▶ TextInputs ──▶ text graph
+//!                       prompts::fill ──tokenizer──▶ TokenBatch ──table──▶ TextInputs ──▶ text graph
 //! ```
 //!
 //! Only [`encoder`] reads the bundle and runs the graph; the other modules take bytes and numbers as arguments, so that

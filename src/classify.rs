@@ -34,6 +34,8 @@ pub struct ClassifyOptions {
     /// Subtracted from the cosines of seen classes in both branches, before the softmax ("calibrated stacking", Chao et
     /// al., ECCV 2016, section 3.2); 0 = off. Unlike gamma it still works where the softmax is all but certain.
     pub margin: f32,
+    /// The number of typed classes. One without a row scores 0: it is called what an earlier one is called.
+    pub classes: usize,
     /// One for each row of the names' vectors.
     pub rows: Vec<Row>,
 }
@@ -46,13 +48,13 @@ impl ClassifyOptions {
     }
 
     /// Of each class the best of its rows, by what they count for, and their scores.
-    fn best(&self, by_row: &[f32]) -> (Vec<usize>, Vec<f32>) {
-        let classes = self.rows.iter().map(|row| row.class + 1).max().unwrap_or(0);
-        let mut best = vec![(0, f32::NEG_INFINITY); classes];
+    fn best(&self, by_row: &[f32]) -> (Vec<Option<usize>>, Vec<f32>) {
+        let mut best = vec![(None, 0.0); self.classes];
         for (at, (row, score)) in self.rows.iter().zip(by_row).enumerate() {
             let score = row.weight * score;
-            if score > best[row.class].1 {
-                best[row.class] = (at, score);
+            let (kept, most) = best[row.class];
+            if kept.is_none() || score > most {
+                best[row.class] = (Some(at), score);
             }
         }
         best.into_iter().unzip()
@@ -72,18 +74,21 @@ pub struct SegmentView<'a> {
     pub crop: Option<&'a [f32]>,
 }
 
-/// Probabilities of one segment over the typed classes; what is missing to 1 went to distractors and to the background.
+/// What the branches think of one segment, 0..1. A class has the best score among its rows, so that its other rows' part
+/// is missing from the sum over all outcomes; fused scores are products of powers and do not sum to 1 by themselves. Which
+/// row is the best may differ between `by_query`, `by_image` and `fused`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentScores {
+    /// The proposal's number.
     pub query: usize,
-    /// Query branch, one value a typed class.
+    /// Probability by the query branch, one value a typed class.
     pub by_query: Vec<f32>,
-    /// Image branch; `None` where no crop was made.
+    /// The same by the image branch; `None` where no crop was made.
     pub by_image: Option<Vec<f32>>,
-    /// Both fused.
+    /// Both fused; the query branch's alone where no crop was made.
     pub fused: Vec<f32>,
-    /// Of each class the row with the best fused score.
-    pub rows: Vec<usize>,
+    /// Of each class the row with the best fused score; `None` for a class without rows.
+    pub rows: Vec<Option<usize>>,
     /// Fused score of each distractor.
     pub distractors: Vec<f32>,
     /// Fused score of the background, which stands for "no segment at all".
@@ -203,7 +208,7 @@ mod tests {
     fn options(ensembling: Ensembling, seen: &[bool], grouped: &[bool]) -> ClassifyOptions {
         let rows = seen.iter().zip(grouped).enumerate();
         let rows = rows.map(|(class, (&seen, &grouped))| Row { class, weight: 1.0, seen, grouped }).collect();
-        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, rows }
+        ClassifyOptions { temperature: 1.0, lambda: 2.0 / 3.0, ensembling, margin: 0.0, classes: seen.len(), rows }
     }
 
     #[test]
@@ -286,6 +291,8 @@ mod tests {
         let view = SegmentView { query: 0, embedding: &rows[2], background_logit: -9.0, crop: Some(&rows[3]) };
         let row = |class, weight| Row { class, weight, seen: false, grouped: false };
         let options = |weight| ClassifyOptions {
+            // The third is called what another one is called.
+            classes: 3,
             rows: vec![row(0, 1.0), row(1, 1.0), row(1, weight), row(1, 0.5)],
             ..options(Ensembling::All, &[], &[])
         };
@@ -293,11 +300,13 @@ mod tests {
         let scores = |weight| classify(&views, &names, &ClassVectors::default(), &options(weight)).remove(0);
         let (whole, half) = (scores(1.0), scores(0.5));
         for scores in [&whole, &half] {
-            assert_eq!((scores.fused.len(), scores.by_query.len()), (2, 2));
+            assert_eq!((scores.fused.len(), scores.by_query.len()), (3, 3));
+            assert_eq!((scores.fused[2], scores.by_query[2]), (0.0, 0.0));
         }
         assert!(whole.by_query[1] > whole.by_query[0] && half.by_query[1] < half.by_query[0]);
         assert_eq!(whole.by_query[1], 2.0 * half.by_query[1]);
-        assert_eq!((&whole.rows[..], &half.rows[..]), (&[0, 2][..], &[0, 3][..]));
+        assert_eq!(whole.rows, [Some(0), Some(2), None]);
+        assert_eq!(half.rows, [Some(0), Some(3), None]);
         assert_eq!(whole.fused[0], half.fused[0]);
     }
 }

@@ -23,7 +23,8 @@
  * @typedef {{
  *   width: number, height: number, labels: Uint8Array, confidence: Uint8Array,
  *   classes: {
- *     name: string, about: string | null, kinds: string[], foundAs: string[], seen: boolean | null, share: number,
+ *     name: string, sameAs: string | null, about: string | null, kinds: string[], foundAs: string[], seen: boolean | null,
+ *     share: number,
  *   }[],
  *   other: number, otherAs: string[], segments: Segment[], imageHasASay: boolean, ms: number, stages: Record<string, number>,
  * }} Result

@@ -231,7 +231,7 @@ mod tests {
                 by_query: fused.clone(),
                 by_image: None,
                 fused,
-                rows: vec![0, 1],
+                rows: vec![Some(0), Some(1)],
                 distractors: vec![],
                 background: 0.0,
             }

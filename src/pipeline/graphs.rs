@@ -55,7 +55,7 @@ pub async fn read_graph(bundle: &Bundle, source: &dyn Source, file: &str) -> Res
     weights::widen(model, &files).map_err(|error| in_graph(file, error))
 }
 
-pub(super) fn in_graph(file: &str, error: EngineError) -> Error {
+pub(crate) fn in_graph(file: &str, error: EngineError) -> Error {
     match error {
         EngineError::Cancelled => Error::Cancelled,
         lost @ EngineError::DeviceLost(_) => Error::Engine(lost),

@@ -21,8 +21,7 @@ use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
 use crate::text::{Class, parse_classes};
 
-use graphs::in_graph;
-pub(crate) use graphs::load_graph;
+pub(crate) use graphs::{in_graph, load_graph};
 pub use graphs::{Error, read_graph};
 use image::{Looks, Task};
 use names::{Lists, Names};
@@ -30,7 +29,7 @@ pub use options::Options;
 use result::shape;
 pub use result::{ClassResult, Segment, Segmentation, Shape};
 pub use shapes::largest_inputs;
-use watch::Watch;
+pub(crate) use watch::Watch;
 pub use watch::{Event, Observer, Stage, Unobserved};
 
 /// The most segments that are named in [`Mode::Lite`]: those that own the most pixels.
@@ -52,7 +51,8 @@ pub struct Pipeline {
     /// The image branch's graph with its file: the one for crops, or the one-pass graph.
     image: Option<(String, Box<dyn Graph>)>,
     text: TextEncoder,
-    lists: Lists,
+    /// Made with the first names: which mean the same, the vocabulary tells.
+    lists: Option<Rc<Lists>>,
     photo: Option<Photo>,
     classes: Vec<Class>,
     kept: Kept,
@@ -75,7 +75,7 @@ impl Pipeline {
         Ok(Pipeline {
             options: Options::of(&bundle),
             text: TextEncoder::default(),
-            lists: Lists::of(&bundle),
+            lists: None,
             bundle,
             source,
             engine,
@@ -160,7 +160,7 @@ impl Pipeline {
         watch.done().await?;
         watch.stage(Stage::Text, self.kept.names.is_some()).await?;
         if self.kept.names.is_none() {
-            self.run_text().await?;
+            self.run_text(&mut watch).await?;
         }
         watch.done().await?;
         self.find_segments()?;
@@ -267,6 +267,7 @@ impl Pipeline {
             lambda: self.options.lambda,
             ensembling: self.options.ensembling,
             margin: self.options.margin,
+            classes: self.classes.len(),
             rows: self.rows().to_vec(),
         }
     }

@@ -44,6 +44,9 @@ pub struct Segmentation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassResult {
     pub name: String,
+    /// The earlier class, by its name, that has the same vector: "dog", for "Hund" or "the dogs" beside it. All that
+    /// either could be labelled is labelled the earlier one, so that this one has no kinds, no scores and no pixels.
+    pub same_as: Option<String>,
     /// What a phrase was looked for as: "dog", for "a brown dog".
     pub about: Option<String>,
     /// What else it was looked for as: "cat", "dog" and more, for "animal".
@@ -82,10 +85,11 @@ impl Pipeline {
             .enumerate()
             .map(|(at, class)| ClassResult {
                 name: class.name.clone(),
+                same_as: names.and_then(|names| names.same_as(at)).map(|earlier| self.classes[earlier].name.clone()),
                 about: self.text.about(&class.name).map(str::to_owned),
                 kinds: names.map(|names| names.kinds(at)).unwrap_or_default(),
                 found_as: names.map(|names| found_as(at, &segments, names)).unwrap_or_default(),
-                seen: names.filter(|_| self.lists.say_what_was_seen()).map(|names| names.is_seen(at)),
+                seen: names.filter(|_| !self.bundle.classify.seen.is_empty()).map(|names| names.is_seen(at)),
                 share: share(at),
             })
             .collect();
@@ -108,7 +112,7 @@ impl Pipeline {
 /// The kinds of a class that its segments were named for, those of the largest area first, without the smallest.
 fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
     let named = segments.iter().filter(|segment| segment.class == Some(class));
-    let kind = |segment: &Segment| names.kind(*segment.scores.rows.get(class)?);
+    let kind = |segment: &Segment| names.kind((*segment.scores.rows.get(class)?)?);
     let mut areas = largest_first(named.filter_map(|segment| Some((kind(segment)?, segment.shape.area))));
     let largest = areas.first().map_or(0, |&(_, area)| area);
     areas.retain(|&(_, area)| area * LEAST_OF_LARGEST >= largest);
@@ -174,7 +178,7 @@ mod tests {
             by_query: fused.to_vec(),
             by_image: None,
             fused: fused.to_vec(),
-            rows: (0..fused.len()).collect(),
+            rows: (0..fused.len()).map(Some).collect(),
             distractors: distractors.to_vec(),
             background: 0.0,
         }

@@ -62,7 +62,7 @@ impl Observer for Unobserved {
 }
 
 /// Tells the observer of a stage and measures it.
-pub(super) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     observer: &'a mut dyn Observer,
     stages: &'a mut Vec<(Stage, f64)>,
     current: Option<(Stage, Instant, bool)>,

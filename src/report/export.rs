@@ -117,6 +117,7 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
     let typed = classes(pipeline, result);
     let (mut classes, mut other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
     for (entry, class) in classes.iter_mut().zip(&result.classes) {
+        entry.same_as.clone_from(&class.same_as);
         entry.looked_for_as.clone_from(&class.about);
         entry.kinds.clone_from(&class.kinds);
         entry.found_as.clone_from(&class.found_as);

@@ -81,6 +81,8 @@ pub struct ClassEntry {
     pub name: String,
     /// Its other names.
     pub synonyms: Vec<String>,
+    /// First name of an earlier class that means the same and has all that either could be labelled; none as a rule.
+    pub same_as: Option<String>,
     /// What its first name was looked for as, if that is a phrase: "dog", for "a brown dog".
     pub looked_for_as: Option<String>,
     /// What else it was looked for as: "cat", "dog" and more, for "animal".
@@ -174,6 +176,7 @@ pub fn regions(
             index,
             name: class.name.clone(),
             synonyms: class.synonyms.clone(),
+            same_as: None,
             looked_for_as: None,
             kinds: Vec::new(),
             found_as: Vec::new(),

@@ -52,7 +52,13 @@ pub fn worth_a_crop(proposals: &Proposals, names: &[Vec<f32>], temperature: f32)
 /// That takes `p2^(1 - lambda) c2^lambda > p1^(1 - lambda) c1^lambda`, so that
 /// `ln(p1^(1 - lambda)) - ln(p2^(1 - lambda)) < lambda ln(c2 / c1)`. The members of a group, whose sums are `P` and `C`,
 /// have `p P^(-lambda)` in the place of `p^(1 - lambda)`, `C` in that of `c`, and never overturn each other.
+///
+/// In [`Ensembling::Split`] a seen class has `p^lambda` times a power of the image branch's mean, so that not even equal
+/// certainty of both branches keeps the order of a seen and an unseen one: there all is doubtful.
 pub fn is_doubtful(by_query: &SegmentScores, options: &ClassifyOptions) -> bool {
+    if options.ensembling == Ensembling::Split {
+        return true;
+    }
     let outcomes: Vec<f32> = outcomes(by_query).collect();
     let first = best_outcome(by_query);
     let grouped: Vec<bool> = (0..outcomes.len()).map(|at| is_grouped(at, by_query, options)).collect();
@@ -101,7 +107,10 @@ mod tests {
     fn a_clear_lead_is_no_doubt() {
         let is_doubtful = |scores: &SegmentScores, lambda| {
             let ensembling = Ensembling::All;
-            is_doubtful(scores, &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, rows: vec![] })
+            is_doubtful(
+                scores,
+                &ClassifyOptions { temperature: 1.0, lambda, ensembling, margin: 0.0, classes: 2, rows: vec![] },
+            )
         };
         // With a weight of 0.2 the limit is e^2 = 7.39.
         assert!(is_doubtful(&scores(&[0.7, 0.1], &[0.1], 0.1), 0.2));
@@ -115,12 +124,28 @@ mod tests {
     }
 
     #[test]
+    fn where_seen_and_unseen_weigh_differently_all_is_doubtful() {
+        let row = |class, seen| Row { class, weight: 1.0, seen, grouped: false };
+        let options = ClassifyOptions {
+            temperature: 1.0,
+            lambda: 0.2,
+            ensembling: Ensembling::Split,
+            margin: 0.0,
+            classes: 2,
+            rows: vec![row(0, false), row(1, true)],
+        };
+        // Fused they are 0.99^0.8 c^0.2 and 0.009^0.2 c^0.8: 0.34 against 0.39 for c = 0.005 and 0.995.
+        assert!(is_doubtful(&scores(&[0.99, 0.009], &[], 0.001), &options));
+    }
+
+    #[test]
     fn a_group_is_in_no_doubt_about_itself() {
         let grouped = |grouped: &[bool]| ClassifyOptions {
             temperature: 1.0,
             lambda: 0.2,
             ensembling: Ensembling::Grouped,
             margin: 0.0,
+            classes: grouped.len(),
             rows: (0..)
                 .zip(grouped)
                 .map(|(class, &grouped)| Row { class, weight: 1.0, seen: false, grouped })

@@ -1,11 +1,14 @@
 //! Vectors for typed names: from the bundle's vocabulary where it has them, else by the text graph.
 
+use std::collections::VecDeque;
+
 use crate::bundle::{Bundle, Source};
 use crate::classify::ClassVectors;
 use crate::engine::{Engine, EngineError, Graph, Tensor, run_named};
-use crate::pipeline::{Error, load_graph};
+use crate::pipeline::{Error, Watch, in_graph, load_graph};
 
-use super::prompts::{Class, fill};
+use super::error::TextError;
+use super::prompts::{Class, fill, key};
 use super::table::{Table, TextTables};
 use super::tokenizer::Tokenizer;
 use super::vocabulary::{Branch, Vocabulary, WordVectors};
@@ -25,53 +28,71 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// Unit vectors of `classes` for both branches, in their order.
-    pub async fn embed(
+    /// Sees to it that all names of `classes` have vectors. Those that the vocabulary lacks are encoded batch by batch;
+    /// before each the observer hears how many of the missing prompts are done, and may end the run. What is done by then
+    /// is kept.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], files that cannot be read, a graph that fails, a name without a direction.
+    pub(crate) async fn learn(
         &mut self,
         classes: &[Class],
         bundle: &Bundle,
         source: &dyn Source,
         engine: &Engine,
-    ) -> Result<ClassVectors, Error> {
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Error> {
         if self.vectors.is_none() {
             self.vectors = Some(read_vocabulary(bundle, source).await?);
         }
-        let shared = bundle.templates.query == bundle.templates.image;
+        let mut missing = VecDeque::new();
         for (branch, templates) in [(Branch::Query, &bundle.templates.query), (Branch::Image, &bundle.templates.image)]
         {
-            if shared && branch == Branch::Image {
-                continue;
-            }
-            let missing = self.vectors.as_ref().map(|vectors| vectors.missing(branch, classes)).unwrap_or_default();
-            if missing.is_empty() {
-                continue;
-            }
-            let prompts: Vec<String> =
-                missing.iter().flat_map(|name| templates.iter().map(|template| fill(template, name))).collect();
-            let rows = self.encode(&prompts, bundle, source, engine).await?;
-            let per_name = templates.len() * bundle.embedding;
-            for (name, rows) in missing.iter().zip(rows.chunks_exact(per_name)) {
-                if let Some(vectors) = &mut self.vectors {
-                    vectors.insert(branch, name, rows)?;
-                }
+            // With the same templates a name's one vector serves both branches.
+            if branch == Branch::Query || *templates != bundle.templates.query {
+                let names = self.vectors.iter().flat_map(|vectors| vectors.missing(branch, classes));
+                missing.extend(names.map(|name| (branch, templates, name)));
             }
         }
-        let rows = |branch| -> Result<Vec<Vec<f32>>, Error> {
+        let fill_all = |(_, templates, name): &(_, &Vec<String>, String)| {
+            templates.iter().map(|template| fill(template, name)).collect::<Vec<_>>()
+        };
+        let prompts: Vec<String> = missing.iter().flat_map(fill_all).collect();
+        let mut rows: Vec<f32> = Vec::new();
+        for (at, batch) in prompts.chunks(BATCH).enumerate() {
+            watch.progress(at * BATCH, prompts.len()).await?;
+            rows.extend(self.encode(batch, bundle, source, engine).await?);
+            while let Some((branch, templates, name)) = missing.front() {
+                let whole = templates.len() * bundle.embedding;
+                if rows.len() < whole {
+                    break;
+                }
+                if let Some(vectors) = &mut self.vectors {
+                    vectors.insert(*branch, name, &rows[..whole])?;
+                }
+                rows.drain(..whole);
+                missing.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// Unit vectors of `classes`, rows of `width` values, for both branches and in their order.
+    ///
+    /// # Errors
+    /// [`TextError::Missing`] for a name that was not [learnt](Self::learn), [`TextError::NoDirection`].
+    pub(crate) fn vectors(&self, classes: &[Class], width: usize) -> Result<ClassVectors, TextError> {
+        let rows = |branch| -> Result<Vec<Vec<f32>>, TextError> {
             let Some(vectors) = &self.vectors else { return Ok(Vec::new()) };
-            let matrix = vectors.matrix(branch, classes)?;
-            Ok(matrix.chunks_exact(bundle.embedding).map(<[f32]>::to_vec).collect())
+            Ok(vectors.matrix(branch, classes)?.chunks_exact(width).map(<[f32]>::to_vec).collect())
         };
         Ok(ClassVectors { query: rows(Branch::Query)?, image: rows(Branch::Image)? })
     }
 
-    /// The names with ready vectors, if the vocabulary was read.
-    pub fn vocabulary(&self) -> &[String] {
-        self.vectors.as_ref().and_then(WordVectors::vocabulary).map_or(&[], Vocabulary::names)
-    }
-
-    /// The vocabulary's name of the same meaning (see [`Vocabulary::known`]).
-    pub fn known(&self, name: &str) -> Option<&str> {
-        self.vectors.as_ref()?.vocabulary()?.known(name)
+    /// What stands for a name and for all others of the same vector (see [`Vocabulary::known`]), as [`key`] writes it.
+    pub fn meaning(&self, name: &str) -> String {
+        let vocabulary = self.vectors.as_ref().and_then(WordVectors::vocabulary);
+        key(vocabulary.and_then(|vocabulary| vocabulary.known(name)).unwrap_or(name))
     }
 
     /// The known name that a phrase leans on (see [`Vocabulary::about`]).
@@ -84,7 +105,7 @@ impl TextEncoder {
         self.graph = None;
     }
 
-    /// One row of D values per prompt.
+    /// One row of D values for each of at most [`BATCH`] prompts.
     async fn encode(
         &mut self,
         prompts: &[String],
@@ -95,36 +116,32 @@ impl TextEncoder {
         if self.words.is_none() {
             self.words = Some(read_words(bundle, source).await?);
         }
+        let file = &bundle.text.graph;
         if self.graph.is_none() {
-            self.graph = Some(load_graph(engine, bundle, source, &bundle.text.graph).await?);
+            self.graph = Some(load_graph(engine, bundle, source, file).await?);
         }
         let (Some((tokenizer, tables)), Some(graph)) = (&self.words, &mut self.graph) else { return Ok(Vec::new()) };
-        let mut rows = Vec::with_capacity(prompts.len() * bundle.embedding);
-        for batch in prompts.chunks(BATCH) {
-            let mut tokens = tokenizer.encode_batch(batch)?;
-            if matches!(engine, Engine::WebGpu(_)) {
-                tokens.pad(BATCH, tokens.steps.next_multiple_of(GPU_STEP).min(bundle.text.context));
-            }
-            let inputs = tables.inputs(&tokens)?;
-            let (b, t) = (inputs.batch, inputs.steps);
-            let [vectors] = run_named(
-                graph.as_mut(),
-                &[
-                    ("tokens", &Tensor::new([b, t, inputs.width], inputs.tokens)?),
-                    ("attention_bias", &Tensor::new([b, 1, t, t], inputs.attention_bias)?),
-                    ("pooling", &Tensor::new([b, t], inputs.pooling)?),
-                ],
-                ["text_embeddings"],
-            )
-            .await
-            .map_err(|error| Error::Graph { file: bundle.text.graph.clone(), error })?;
-            if vectors.shape() != [b, bundle.embedding] {
-                let error = EngineError::Shape(format!("text_embeddings came as {:?}", vectors.shape()));
-                return Err(Error::Graph { file: bundle.text.graph.clone(), error });
-            }
-            rows.extend_from_slice(&vectors.data()[..batch.len() * bundle.embedding]);
+        let mut tokens = tokenizer.encode_batch(prompts)?;
+        if matches!(engine, Engine::WebGpu(_)) {
+            tokens.pad(BATCH, tokens.steps.next_multiple_of(GPU_STEP).min(bundle.text.context));
         }
-        Ok(rows)
+        let inputs = tables.inputs(&tokens)?;
+        let (b, t) = (inputs.batch, inputs.steps);
+        let [vectors] = run_named(
+            graph.as_mut(),
+            &[
+                ("tokens", &Tensor::new([b, t, inputs.width], inputs.tokens)?),
+                ("attention_bias", &Tensor::new([b, 1, t, t], inputs.attention_bias)?),
+                ("pooling", &Tensor::new([b, t], inputs.pooling)?),
+            ],
+            ["text_embeddings"],
+        )
+        .await
+        .map_err(|error| in_graph(file, error))?;
+        if vectors.shape() != [b, bundle.embedding] {
+            return Err(in_graph(file, EngineError::Shape(format!("text_embeddings came as {:?}", vectors.shape()))));
+        }
+        Ok(vectors.data()[..prompts.len() * bundle.embedding].to_vec())
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Branch {
 pub struct Vocabulary {
     names: Vec<String>,
     rows: HashMap<String, usize>,
+    /// Of each row the first one with the same vectors.
+    first: Vec<usize>,
     query: Vec<u8>,
     image: Option<Vec<u8>>,
     width: usize,
@@ -58,7 +60,11 @@ impl Vocabulary {
         for (row, name) in list.iter().enumerate() {
             rows.entry(key(name)).or_insert(row);
         }
-        Ok(Self { names: list, rows, query: query.1, image: image.map(|(_, bytes)| bytes), width, head: None })
+        let (query, image) = (query.1, image.map(|(_, bytes)| bytes));
+        let mut met = HashMap::with_capacity(list.len());
+        let vectors = |row| (cells(&query, row, width), image.as_ref().map(|image| cells(image, row, width)));
+        let first = (0..list.len()).map(|row| *met.entry(vectors(row)).or_insert(row)).collect();
+        Ok(Self { names: list, rows, first, query, image, width, head: None })
     }
 
     /// Also finds other forms of its names ("the dogs"), and lends the vector of a name to phrases that are about it ("a
@@ -68,25 +74,16 @@ impl Vocabulary {
         Self { head, ..self }
     }
 
-    /// The names, in the bundle's order.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    /// Whether both branches share their vectors.
-    pub fn shared(&self) -> bool {
-        self.image.is_none()
-    }
-
     /// The unit vector of a name (`width` numbers), found if the name equals a known one but for case and white space, or,
     /// [with heads](Self::with_heads), is another form of one.
     pub fn vector(&self, branch: Branch, name: &str) -> Option<Vec<f32>> {
         Some(self.row(branch, self.row_of(name)?))
     }
 
-    /// The name in the vocabulary whose vector a name has: its own, or, [with heads](Self::with_heads), another form.
+    /// The first name in the vocabulary with the vector that a name has: names of one vector ("dog", "Hund", "chien") are
+    /// one meaning. A name that is not there may, [with heads](Self::with_heads), be another form of one.
     pub fn known(&self, name: &str) -> Option<&str> {
-        Some(&self.names[self.row_of(name)?])
+        Some(&self.names[self.first[self.row_of(name)?]])
     }
 
     fn row_of(&self, name: &str) -> Option<usize> {
@@ -119,9 +116,14 @@ impl Vocabulary {
             Branch::Query => &self.query,
             Branch::Image => self.image.as_ref().unwrap_or(&self.query),
         };
-        let cells = bytes[2 * row * self.width..2 * (row + 1) * self.width].chunks_exact(2);
+        let cells = cells(bytes, row, self.width).chunks_exact(2);
         cells.map(|cell| f16::from_le_bytes([cell[0], cell[1]]).to_f32()).collect()
     }
+}
+
+/// The bytes of one row of `width` half floats.
+fn cells(rows: &[u8], row: usize, width: usize) -> &[u8] {
+    &rows[2 * row * width..2 * (row + 1) * width]
 }
 
 /// All vectors known so far: the vocabulary's and the computed ones.
@@ -240,7 +242,21 @@ mod tests {
         assert_eq!(vocabulary.vector(Branch::Query, "CAT"), Some(vec![1.0, 0.0]), "the first of two equal names");
         assert_eq!(vocabulary.vector(Branch::Image, "Traffic  Light"), Some(vec![0.0, 1.0]));
         assert_eq!(vocabulary.vector(Branch::Query, "cats"), None);
-        assert!(vocabulary.shared());
+    }
+
+    #[test]
+    fn names_of_one_vector_are_known_by_the_first() {
+        let names = br#"["dog", "cat", "Hund", "chien"]"#;
+        let query = halves(&[1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0]);
+        // The image branch tells the last one from the others.
+        let image = halves(&[1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, -1.0]);
+        let known = |image| {
+            let vocabulary = Vocabulary::new(("v.json", names), ("q.f16", query.clone()), image, 2).unwrap();
+            let vocabulary = vocabulary.with_heads(Some(1.0));
+            ["dog", "hund", "the Hunds", "chien", "cat"].map(|name| vocabulary.known(name).unwrap().to_owned())
+        };
+        assert_eq!(known(None), ["dog", "dog", "dog", "dog", "cat"]);
+        assert_eq!(known(Some(("i.f16", image))), ["dog", "dog", "dog", "chien", "cat"]);
     }
 
     #[test]
@@ -270,7 +286,6 @@ mod tests {
         let image = Some(("i.f16", halves(&[0.0, -1.0])));
         let vocabulary = Vocabulary::new(("v.json", br#"["a"]"#), ("q.f16", halves(&[1.0, 0.0])), image, 2).unwrap();
         assert_eq!(vocabulary.vector(Branch::Image, "a"), Some(vec![0.0, -1.0]));
-        assert!(!vocabulary.shared());
     }
 
     #[test]

@@ -302,6 +302,7 @@ struct ResultView<'a> {
 #[serde(rename_all = "camelCase")]
 struct ShareView<'a> {
     name: &'a str,
+    same_as: Option<&'a str>,
     about: Option<&'a str>,
     kinds: &'a [String],
     found_as: &'a [String],
@@ -354,6 +355,7 @@ impl<'a> ResultView<'a> {
                 .iter()
                 .map(|c| ShareView {
                     name: &c.name,
+                    same_as: c.same_as.as_deref(),
                     about: c.about.as_deref(),
                     kinds: &c.kinds,
                     found_as: &c.found_as,

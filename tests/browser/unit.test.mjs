@@ -49,7 +49,7 @@ test('"only" hides the others, and a second time shows all', () => {
 });
 
 test('the legend says how a name was looked for', () => {
-    const plain = { name: 'animal', about: null, kinds: [], foundAs: [], seen: true, share: 0.5 };
+    const plain = { name: 'animal', sameAs: null, about: null, kinds: [], foundAs: [], seen: true, share: 0.5 };
     const kinds = ['cat', 'dog', 'owl'];
     assert.deepEqual(note(plain), ['', '']);
     assert.deepEqual(note({ ...plain, kinds: ['cat'], foundAs: ['cat'] }), ['', '']);

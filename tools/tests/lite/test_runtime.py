@@ -43,12 +43,13 @@ def test_a_class_has_the_score_of_its_best_row():
     found = two_halves()
     plain = scores(found, Classes.plain(torch.eye(3), torch.zeros(0, 3), "abc"), Choice(2.0, 0.25, 0.0))
     kinds = Classes(
-        torch.eye(3), torch.zeros(0, 3), torch.tensor([0, 1, 1]), torch.tensor([1.0, 1.0, 0.5]), list("abc")
+        torch.eye(3), torch.zeros(0, 3), torch.tensor([0, 1, 1]), torch.tensor([1.0, 1.0, 0.5]), list("abc"), 3
     )
     best = scores(found, kinds, Choice(2.0, 0.25, 0.0))
-    assert kinds.count == 2 and best.shape == (2, 3)
+    assert best.shape == (2, 4)
     assert torch.allclose(best[:, 1], torch.maximum(plain[:, 1], plain[:, 2] / 2))
-    assert torch.allclose(best[:, [0, 2]], plain[:, [0, 3]])
+    assert torch.allclose(best[:, [0, 3]], plain[:, [0, 3]])
+    assert not best[:, 2].any(), "a class without rows is called what another one is called"
 
 
 def test_each_half_gets_its_name():
@@ -85,7 +86,15 @@ def test_kinds_and_silent_names_are_those_of_the_browser():
     for case in json.loads((ROOT / "tests" / "golden" / "names.json").read_text()):
         typed = [[name.strip() for name in names.split("|")] for names in case["typed"].split(",")]
         found = model.classes(typed)
-        kinds = zip(found.of.tolist()[len(typed) :], found.names[len(typed) :], strict=True)
+        own = len(set(map(model.meaning, (names[0] for names in typed))))
+        kinds = zip(found.of.tolist()[own:], found.names[own:], strict=True)
         assert sorted(map(list, kinds)) == case["kinds"], case["typed"]
         silent = [name for name in model.settings["other"]["distractors"] if name not in case["away"]]
         assert np.allclose(found.distractors, np.stack([model.vector(name) for name in silent])), case["typed"]
+
+
+def test_names_of_one_vector_share_a_row():
+    model = Model(ROOT / "models" / "zegformer-lite", threads=1)
+    found = model.classes([["dog"], ["wall"], ["hund"]])
+    assert found.count == 3 and found.names[:2] == ["dog", "wall"] and 2 not in found.of.tolist()
+    assert model.classes([["animal"], ["hund"]]).names.count("dog") == 0

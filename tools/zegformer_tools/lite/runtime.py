@@ -49,16 +49,14 @@ class Classes:
     weight: Tensor
     """[R]: what its score counts for."""
     names: list[str]
-    """What it is called; a class's own row by its first name."""
+    """[R]: what it is called; a class's own row by its first name."""
+    count: int
+    """Of classes. One that is called what an earlier one is called has no row, and scores 0."""
 
     @classmethod
     def plain(cls, typed: Tensor, distractors: Tensor, names: Sequence[str]) -> Classes:
         """A row for each class, no kinds."""
-        return cls(typed, distractors, torch.arange(len(typed)), torch.ones(len(typed)), list(names))
-
-    @property
-    def count(self) -> int:
-        return int(self.of.max()) + 1
+        return cls(typed, distractors, torch.arange(len(typed)), torch.ones(len(typed)), list(names), len(typed))
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,14 @@ class Model:
         )
         names = json.loads((folder / self.settings["vocabulary"]["names"]).read_text())
         rows = np.frombuffer((folder / self.settings["vocabulary"]["query"]).read_bytes(), "<f2")
-        self.vocabulary = dict(zip(names, unit(rows.reshape(len(names), -1).astype(np.float32)), strict=True))
+        rows = rows.reshape(len(names), -1)
+        self.vocabulary = dict(zip(names, unit(rows.astype(np.float32)), strict=True))
+        first: dict[bytes, str] = {}
+        self.meanings = {name: first.setdefault(row.tobytes(), name) for name, row in zip(names, rows, strict=True)}
+        """The first name of the vocabulary with the same vector: names of one vector are one meaning."""
+        self.kinds: dict[str, list[str]] = {}
+        for name, kinds in self.settings["vocabulary"].get("kinds", {}).items():
+            self.kinds.setdefault(self.meaning(name), []).extend(map(self.meaning, kinds))
 
     def choice(self) -> Choice:
         """The bundle's own."""
@@ -133,48 +138,63 @@ class Model:
         }
         return self.text.run(["text_embeddings"], inputs)[0][0]
 
+    def meaning(self, name: str) -> str:
+        return self.meanings.get(name, name)
+
     def classes(self, typed: Sequence[Sequence[str]], distract: bool = True) -> Classes:
         """Rows for these classes, of one or more names each, without or with what competes silently."""
-        kinds = [(index, kind) for index, names in enumerate(typed) for kind in self._kinds(names, typed)]
-        own = [unit(np.mean([self.vector(n) for n in names], 0)) for names in typed]
-        kinds = [(index, kind) for index, kind in kinds if own[index] @ self.vector(kind) < SAME]
-        rows = unit(np.stack([*own, *(self.vector(kind) for _, kind in kinds)]))
-        counts = [1.0 if kind in self.seen else self.settings["vocabulary"]["unseen_kinds"] for _, kind in kinds]
-        silent = self._silent(typed, rows) if distract else []
+        own = np.stack([unit(np.mean([self.vector(n) for n in names], 0)) for names in typed])
+        same = _earlier_of_the_same(own)
+        meant: list[set[str]] = [set() for _ in typed]
+        for index, (names, earlier) in enumerate(zip(typed, same, strict=True)):
+            meant[index if earlier is None else earlier] |= {self.meaning(n) for n in names}
+        kinds = [(index, k) for index, k in self._kinds(meant) if (own @ self.vector(k)).max() < SAME]
+        sure = [kind in self.seen or kind in meant[index] for index, kind in kinds]
+        counts = [1.0 if s else self.settings["vocabulary"]["unseen_kinds"] for s in sure]
+        alone = [index for index, earlier in enumerate(same) if earlier is None]
+        rows = unit(np.stack([*own[alone], *(self.vector(kind) for _, kind in kinds)]))
+        silent = self._silent(meant, rows) if distract else []
         others = np.stack([self.vector(n) for n in silent]) if silent else np.zeros((0, rows.shape[1]), np.float32)
         return Classes(
             torch.from_numpy(rows),
             torch.from_numpy(others),
-            torch.tensor([*range(len(typed)), *(index for index, _ in kinds)]),
-            torch.tensor([*[1.0] * len(typed), *counts]),
-            [*(names[0] for names in typed), *(kind for _, kind in kinds)],
+            torch.tensor([*alone, *(index for index, _ in kinds)]),
+            torch.tensor([*[1.0] * len(alone), *counts]),
+            [*(typed[index][0] for index in alone), *(kind for _, kind in kinds)],
+            len(typed),
         )
 
     @cached_property
     def seen(self) -> frozenset[str]:
-        return frozenset(self.settings["classify"]["seen"])
+        return frozenset(map(self.meaning, self.settings["classify"]["seen"]))
 
-    def _below(self, name: str) -> list[str]:
-        return below(self.settings["vocabulary"].get("kinds", {}), name)
+    def _below(self, meaning: str) -> list[str]:
+        return below(self.kinds, meaning)
 
-    def _kinds(self, names: Sequence[str], typed: Sequence[Sequence[str]]) -> list[str]:
-        """What else a class is looked for as: see `kinds` in src/pipeline/names.rs."""
-        found = [kind for name in names for kind in self._below(name)]
-        everything = {n for each in typed for n in each}
-        taken = everything | {kind for n in everything & set(found) for kind in self._below(n)}
-        able = self.seen | set(self.settings["other"]["distractors"])
-        return [kind for kind in dict.fromkeys(found) if kind in able and kind not in taken]
+    def _kinds(self, meant: Sequence[set[str]]) -> list[tuple[int, str]]:
+        """What else classes are looked for as: see `Lists::kinds` in src/pipeline/names.rs."""
+        able = self.seen | set(map(self.meaning, self.settings["other"]["distractors"]))
+        found: dict[str, int] = {}
+        for index, own in enumerate(meant):
+            under = list(dict.fromkeys(kind for name in sorted(own) for kind in self._below(name)))
+            others = {n for at, names in enumerate(meant) if at != index for n in names}
+            theirs = {kind for n in others & set(under) for kind in self._below(n)}
+            for kind in under:
+                if kind not in others and (kind in own or (kind in able and kind not in theirs)):
+                    found.setdefault(kind, index)
+        return [(index, kind) for kind, index in found.items()]
 
-    def _silent(self, typed: Sequence[Sequence[str]], rows: np.ndarray) -> list[str]:
-        """The distractors that compete: see `silent` in src/pipeline/names.rs."""
-        everything = {n for names in typed for n in names}
+    def _silent(self, meant: Sequence[set[str]], rows: np.ndarray) -> list[str]:
+        """The distractors that compete: see `Lists::apart` and `Names::compete` in src/pipeline/names.rs."""
+        everything = set().union(*meant)
         away = everything | {kind for n in everything for kind in self._below(n)}
         other = self.settings["other"]
-        names = [n for n in other["distractors"] if n not in away and not everything & set(self._below(n))]
+        names = {n: self.meaning(n) for n in other["distractors"]}
+        names = {n: m for n, m in names.items() if m not in away and not everything & set(self._below(m))}
         near = (np.stack([self.vector(n) for n in names]) @ rows.T).max(1) > other["near"]
-        close = [n for n, found in zip(names, near, strict=True) if found]
-        away = {*close, *(kind for n in close for kind in self._below(n))}
-        return [n for n in names if n not in away]
+        close = [m for m, found in zip(names.values(), near, strict=True) if found]
+        away = {*close, *(kind for m in close for kind in self._below(m))}
+        return [n for n, m in names.items() if m not in away]
 
     def resized(self, photo: Image.Image, resolution: str = "fast") -> np.ndarray:
         limit = self.settings["pixels"]["resolutions"][resolution]
@@ -220,6 +240,15 @@ class Model:
         return torch.from_numpy(self.image.run(["crop_embeddings"], {"crops": torch.stack(inputs).numpy()})[0])
 
 
+def _earlier_of_the_same(rows: np.ndarray) -> list[int | None]:
+    """Of each unit row the earlier one that is the same and is so for no other itself."""
+    found: list[int | None] = []
+    for index, row in enumerate(rows):
+        alike = (at for at in range(index) if found[at] is None and row @ rows[at] >= SAME)
+        found.append(next(alike, None))
+    return found
+
+
 def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
     """[owners, classes + distractors + background]: fused, p^(1 - lambda) c^lambda; of a class its best row.
 
@@ -227,8 +256,9 @@ def scores(found: Proposals, classes: Classes, choice: Choice) -> Tensor:
     """
     fused, rows = _fused(found, classes, choice), len(classes.typed)
     counted = fused[:, :rows] * classes.weight
-    best = [counted[:, classes.of == index].amax(1) for index in range(classes.count)]
-    return torch.cat([torch.stack(best, 1), fused[:, rows:]], 1)
+    best = torch.zeros(len(fused), classes.count)
+    best = best.scatter_reduce(1, classes.of.expand_as(counted), counted, "amax")
+    return torch.cat([best, fused[:, rows:]], 1)
 
 
 def _fused(found: Proposals, classes: Classes, choice: Choice) -> Tensor:

@@ -12,6 +12,8 @@ mod watch;
 
 use std::rc::Rc;
 
+use rayon::prelude::*;
+
 use crate::bundle::{Bundle, Ensembling, Mode, Source};
 use crate::classify::{ClassVectors, ClassifyOptions, Row, SegmentScores, SegmentView, classify};
 use crate::compose::{ComposeOptions, LabelMap, compose};
@@ -21,8 +23,8 @@ use crate::segment::{Proposals, position::sine};
 use crate::text::encoder::TextEncoder;
 use crate::text::{Class, parse_classes};
 
-pub(crate) use graphs::{in_graph, load_graph};
 pub use graphs::{Error, read_graph};
+pub(crate) use graphs::{in_graph, load_graph};
 use image::{Looks, Task};
 use names::{Lists, Names};
 pub use options::Options;
@@ -153,9 +155,12 @@ impl Pipeline {
         }
         let mut stages = Vec::new();
         let mut watch = Watch::new(observer, &mut stages);
-        watch.stage(Stage::Segmenter, self.kept.proposals.is_some()).await?;
+        watch.stage(Stage::Segmenter, self.kept.proposals.is_some() && self.kept.segments.is_some()).await?;
         if self.kept.proposals.is_none() {
             self.run_segmenter().await?;
+        }
+        if self.kept.segments.is_none() {
+            self.find_segments(&mut watch).await?;
         }
         watch.done().await?;
         watch.stage(Stage::Text, self.kept.names.is_some()).await?;
@@ -163,7 +168,6 @@ impl Pipeline {
             self.run_text(&mut watch).await?;
         }
         watch.done().await?;
-        self.find_segments()?;
         let task = self.image_task(self.image_has_a_say())?;
         watch.stage(Stage::Crops, self.kept.looks.suffice(&task)).await?;
         self.look(&task, &mut watch).await?;
@@ -172,9 +176,9 @@ impl Pipeline {
         let scores = self.classify(&task)?;
         watch.done().await?;
         watch.stage(Stage::Compose, false).await?;
-        let map = self.compose(&scores)?;
+        let result = self.result(self.compose(&scores)?, scores);
         watch.done().await?;
-        Ok(self.result(map, scores, stages))
+        Ok(Segmentation { stages, ..result })
     }
 
     fn forget_photo_results(&mut self) {
@@ -233,21 +237,22 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Chooses the segments to name and measures them at the photo's size.
-    fn find_segments(&mut self) -> Result<(), Error> {
-        if self.kept.segments.is_some() {
-            return Ok(());
-        }
+    /// Chooses the segments to name and measures them at the photo's size, some at a time: a photo may have millions of
+    /// pixels, and the run can be called off in between.
+    async fn find_segments(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
         let proposals = self.kept.proposals.as_ref().ok_or(Error::NoPhoto)?;
-        let queries = match self.options.mode {
+        let queries: Vec<usize> = match self.options.mode {
             Mode::Official | Mode::Fast | Mode::OnePass => (0..proposals.count()).collect(),
             Mode::Lite => proposals.owners(MOST_SEGMENTS),
         };
-        let segments = queries
-            .into_iter()
-            .map(|query| shape(query, &proposals.covers(query, photo.width(), photo.height()), photo.width()))
-            .collect();
+        let cover = proposals.over(photo.width(), photo.height());
+        let mut segments = Vec::with_capacity(queries.len());
+        for batch in queries.chunks(MOST_SEGMENTS) {
+            watch.progress(segments.len(), queries.len()).await?;
+            let shapes = || batch.par_iter().map(|&query| shape(query, &cover)).collect::<Vec<_>>();
+            segments.extend(cpu::on_threads(shapes));
+        }
         self.kept.segments = Some(segments);
         Ok(())
     }

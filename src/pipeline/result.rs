@@ -1,9 +1,14 @@
 //! The outcome of a run: labels, classes with their shares, named segments.
 
+use rayon::prelude::*;
+
 use super::names::Names;
 use super::{Pipeline, Stage};
 use crate::classify::{SegmentScores, first_best};
 use crate::compose::{LabelMap, OTHER};
+use crate::engine::cpu;
+use crate::segment::Proposals;
+use crate::segment::proposals::Cover;
 
 /// Kinds with less than one part in so many of the area of the largest go without saying.
 const LEAST_OF_LARGEST: usize = 10;
@@ -31,7 +36,7 @@ pub struct Segmentation {
     pub classes: Vec<ClassResult>,
     /// Part of the photo that is none of the classes, 0..1.
     pub other: f32,
-    /// Silent names that won where no typed one did, those of the largest area first.
+    /// Silent names that won where pixels are none of the classes, those of most such pixels first.
     pub other_as: Vec<String>,
     pub segments: Vec<Segment>,
     /// Whether the image branch could have changed a name, as the names and options are.
@@ -51,7 +56,7 @@ pub struct ClassResult {
     pub about: Option<String>,
     /// What else it was looked for as: "cat", "dog" and more, for "animal".
     pub kinds: Vec<String>,
-    /// Which of these kinds it was found as, those of most pixels first.
+    /// Which of these kinds its pixels were found as, those of most pixels first.
     pub found_as: Vec<String>,
     /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; `None` where the bundle does not say on which it was.
     pub seen: Option<bool>,
@@ -69,7 +74,8 @@ pub struct Segment {
 }
 
 impl Pipeline {
-    pub(super) fn result(&self, map: LabelMap, scores: Vec<SegmentScores>, stages: Vec<(Stage, f64)>) -> Segmentation {
+    /// The outcome without the times of its stages.
+    pub(super) fn result(&self, map: LabelMap, scores: Vec<SegmentScores>) -> Segmentation {
         let mut counts = [0usize; 256];
         for &label in &map.labels {
             counts[label as usize] += 1;
@@ -79,6 +85,11 @@ impl Pipeline {
         let shapes = self.kept.segments.iter().flatten();
         let segments: Vec<Segment> =
             shapes.zip(scores).map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect();
+        let least = (map.labels.len() / LEAST_OTHER).max(1);
+        let found = match (names, &self.kept.proposals) {
+            (Some(names), Some(proposals)) => cpu::on_threads(|| Found::of(&segments, names, proposals, &map, least)),
+            _ => Found::default(),
+        };
         let classes = self
             .classes
             .iter()
@@ -88,48 +99,78 @@ impl Pipeline {
                 same_as: names.and_then(|names| names.same_as(at)).map(|earlier| self.classes[earlier].name.clone()),
                 about: self.text.about(&class.name).map(str::to_owned),
                 kinds: names.map(|names| names.kinds(at)).unwrap_or_default(),
-                found_as: names.map(|names| found_as(at, &segments, names)).unwrap_or_default(),
+                found_as: found.kinds.get(at).cloned().unwrap_or_default(),
                 seen: names.filter(|_| !self.bundle.classify.seen.is_empty()).map(|names| names.is_seen(at)),
                 share: share(at),
             })
             .collect();
-        let least = map.labels.len() / LEAST_OTHER;
         Segmentation {
             classes,
             other: share(OTHER as usize),
-            other_as: names
-                .filter(|_| counts[OTHER as usize] >= least)
-                .map(|names| other_as(&segments, names, least))
-                .unwrap_or_default(),
+            other_as: found.silent,
             image_has_a_say: self.image_has_a_say(),
             segments,
             map,
-            stages,
+            stages: Vec::new(),
         }
     }
 }
 
-/// The kinds of a class that its segments were named for, those of the largest area first, without the smallest.
-fn found_as(class: usize, segments: &[Segment], names: &Names) -> Vec<String> {
-    let named = segments.iter().filter(|segment| segment.class == Some(class));
-    let kind = |segment: &Segment| names.kind((*segment.scores.rows.get(class)?)?);
-    let mut areas = largest_first(named.filter_map(|segment| Some((kind(segment)?, segment.shape.area))));
-    let largest = areas.first().map_or(0, |&(_, area)| area);
-    areas.retain(|&(_, area)| area * LEAST_OF_LARGEST >= largest);
-    areas.into_iter().map(|(kind, _)| kind.to_owned()).collect()
+/// What the labelled pixels turned out to be.
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    /// Of each class the kinds that its segments were named for, those of most pixels first, without the smallest.
+    kinds: Vec<Vec<String>>,
+    /// The silent names that surely won in segments without a class, those of most pixels first.
+    silent: Vec<String>,
 }
 
-/// The silent names that surely won in segments without a class, `least` pixels or more each.
-fn other_as(segments: &[Segment], names: &Names, least: usize) -> Vec<String> {
-    let silent = |segment: &Segment| {
-        let scores = segment.scores.distractors.iter().enumerate();
-        let (at, &best) = first_best(scores, |&(_, &score)| score)?;
-        names.silent.get(at).filter(|_| best > segment.scores.background.max(LEAST_SURE)).map(String::as_str)
-    };
-    let others = segments.iter().filter(|segment| segment.class.is_none());
-    let mut areas = largest_first(others.filter_map(|segment| Some((silent(segment)?, segment.shape.area))));
-    areas.retain(|&(_, area)| area >= least);
-    areas.into_iter().map(|(name, _)| name.to_owned()).collect()
+impl Found {
+    /// Counts of a segment only the pixels that have its label in the end: what a threshold or another segment took away
+    /// is no part of it. A silent name needs `least` pixels or more.
+    fn of(segments: &[Segment], names: &Names, proposals: &Proposals, map: &LabelMap, least: usize) -> Found {
+        let told: Vec<(&Segment, &str)> =
+            segments.iter().filter_map(|segment| Some((segment, told_as(segment, names)?))).collect();
+        let cover = proposals.over(map.width, map.height);
+        let pixels: Vec<usize> = told.par_iter().map(|(segment, _)| labelled(segment, &cover, map)).collect();
+        let areas = |class: Option<usize>| {
+            let of_class = told.iter().zip(&pixels).filter(|((segment, _), _)| segment.class == class);
+            largest_first(of_class.map(|((_, name), &area)| (*name, area)).filter(|&(_, area)| area > 0))
+        };
+        let named = |areas: Vec<(&str, usize)>, least: usize| {
+            areas.into_iter().filter(|&(_, area)| area >= least).map(|(name, _)| name.to_owned()).collect()
+        };
+        let classes = segments.first().map_or(0, |segment| segment.scores.fused.len());
+        let kinds = (0..classes).map(|class| {
+            let areas = areas(Some(class));
+            let largest = areas.first().map_or(0, |&(_, area)| area);
+            named(areas, largest.div_ceil(LEAST_OF_LARGEST))
+        });
+        // Segments overlap, so that their sum may be more than there is.
+        let other = map.labels.iter().filter(|&&label| label == OTHER).count();
+        let silent = if other < least { Vec::new() } else { named(areas(None), least) };
+        Found { kinds: kinds.collect(), silent }
+    }
+}
+
+/// The kind that a segment was named for, or the silent name that surely won in one without a class.
+fn told_as<'a>(segment: &Segment, names: &'a Names) -> Option<&'a str> {
+    let scores = &segment.scores;
+    if let Some(class) = segment.class {
+        return names.kind((*scores.rows.get(class)?)?);
+    }
+    let (at, &best) = first_best(scores.distractors.iter().enumerate(), |&(_, &score)| score)?;
+    names.silent.get(at).filter(|_| best > scores.background.max(LEAST_SURE)).map(String::as_str)
+}
+
+/// The pixels of a segment that are labelled as it is named.
+fn labelled(segment: &Segment, cover: &Cover, map: &LabelMap) -> usize {
+    let label = segment.class.map_or(usize::from(OTHER), |class| class);
+    let mut count = 0;
+    cover.each(segment.shape.query, |x, y| {
+        count += usize::from(usize::from(map.labels[y * map.width + x]) == label);
+    });
+    count
 }
 
 /// Each name once, with the sum of its areas.
@@ -152,16 +193,14 @@ fn best_class(scores: &SegmentScores) -> Option<usize> {
     (!beaten).then_some(best)
 }
 
-/// Measures what a proposal covers of the photo, row by row.
-pub(super) fn shape(query: usize, covers: &[bool], width: usize) -> Shape {
+/// Measures what a proposal covers of the photo.
+pub(super) fn shape(query: usize, cover: &Cover) -> Shape {
     let mut shape = Shape { query, area: 0, bounds: [usize::MAX, usize::MAX, 0, 0] };
-    for (y, row) in covers.chunks_exact(width).enumerate() {
-        for (x, _) in row.iter().enumerate().filter(|&(_, &covered)| covered) {
-            let [x0, y0, x1, y1] = shape.bounds;
-            shape.bounds = [x0.min(x), y0.min(y), x1.max(x + 1), y1.max(y + 1)];
-            shape.area += 1;
-        }
-    }
+    cover.each(query, |x, y| {
+        let [x0, y0, x1, y1] = shape.bounds;
+        shape.bounds = [x0.min(x), y0.min(y), x1.max(x + 1), y1.max(y + 1)];
+        shape.area += 1;
+    });
     if shape.area == 0 {
         shape.bounds = [0; 4];
     }
@@ -171,6 +210,7 @@ pub(super) fn shape(query: usize, covers: &[bool], width: usize) -> Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Tensor;
 
     fn scores(fused: &[f32], distractors: &[f32]) -> SegmentScores {
         SegmentScores {
@@ -182,6 +222,47 @@ mod tests {
             distractors: distractors.to_vec(),
             background: 0.0,
         }
+    }
+
+    /// Two proposals, each over one half of a photo of 8 x 4 pixels.
+    fn halves() -> Proposals {
+        let logits = |query: usize| (0..8).map(move |cell| if (cell % 4 < 2) == (query == 0) { 5.0 } else { -5.0 });
+        let tensor = |shape: &[usize], data: Vec<f32>| Tensor::new(shape, data).expect("as many as the shape has");
+        Proposals {
+            mask_logits: tensor(&[1, 2, 2, 4], (0..2).flat_map(logits).collect()),
+            embeddings: tensor(&[1, 2, 1], vec![1.0; 2]),
+            background_logits: tensor(&[1, 2], vec![0.0; 2]),
+            mask_stride: 2,
+            content: (8, 4),
+        }
+    }
+
+    #[test]
+    fn only_pixels_with_the_label_of_their_segment_are_told_of() {
+        let proposals = halves();
+        let cover = proposals.over(8, 4);
+        let mut names = Names::default();
+        names.kinds = vec![None, Some("cat".into()), None];
+        names.silent = vec!["wall".into(), "sky".into()];
+        // The left half is an "animal" by its kind "cat", the right one is the silent "sky".
+        let segment = |query: usize, class: Option<usize>| {
+            let scores = SegmentScores { rows: vec![Some(1), Some(2)], ..scores(&[0.4, 0.1], &[0.1, 0.6]) };
+            Segment { shape: shape(query, &cover), class, scores }
+        };
+        let segments = [segment(0, Some(0)), segment(1, None)];
+        assert_eq!(segments.each_ref().map(|segment| segment.shape.bounds), [[0, 0, 4, 4], [4, 0, 8, 4]]);
+        let found = |labels: [u8; 8], least: usize| {
+            let labels = labels.repeat(4);
+            let map = LabelMap { width: 8, height: 4, confidence: labels.clone(), labels };
+            let Found { kinds, silent } = Found::of(&segments, &names, &proposals, &map, least);
+            (kinds.concat().join(" "), silent.join(" "))
+        };
+        let [cat, sky, nothing] = ["cat", "sky", ""].map(str::to_owned);
+        assert_eq!(found([0, 0, 0, 0, OTHER, OTHER, OTHER, OTHER], 16), (cat.clone(), sky.clone()));
+        assert_eq!(found([0, OTHER, OTHER, OTHER, 1, 1, 1, OTHER], 4), (cat.clone(), sky));
+        assert_eq!(found([0, OTHER, OTHER, OTHER, 1, 1, 1, OTHER], 5), (cat, nothing.clone()), "too few pixels");
+        assert_eq!(found([OTHER, OTHER, OTHER, OTHER, 1, 1, 1, 1], 1), (nothing.clone(), nothing.clone()));
+        assert_eq!(found([1, 1, 1, 1, 0, 0, 0, 0], 1), (nothing.clone(), nothing), "named elsewhere");
     }
 
     /// As in the label map: its own test of equal votes is in the module that composes.

@@ -102,11 +102,7 @@ impl Proposals {
     /// Whether a proposal covers each pixel of a `width` x `height` photo (row-major): the logits are interpolated
     /// bilinearly (align_corners = False) and compared with 0, i.e. sigmoid > 0.5.
     pub fn covers(&self, query: usize, width: usize, height: usize) -> Vec<bool> {
-        let (grid_width, grid_height) = self.grid();
-        let extent = |content: usize| content as f32 / self.mask_stride as f32;
-        let columns = Taps::new(width, extent(self.content.0), grid_width);
-        let rows = Taps::new(height, extent(self.content.1), grid_height);
-        self.covers_at(query, &columns, &rows)
+        self.over(width, height).mask(query)
     }
 
     /// The same for each pixel of the padded photo.
@@ -114,21 +110,59 @@ impl Proposals {
         let (grid_width, grid_height) = self.grid();
         let columns = Taps::new(width, grid_width as f32, grid_width);
         let rows = Taps::new(height, grid_height as f32, grid_height);
-        self.covers_at(query, &columns, &rows)
+        Cover { proposals: self, columns, rows }.mask(query)
     }
 
-    fn covers_at(&self, query: usize, columns: &Taps, rows: &Taps) -> Vec<bool> {
-        let (grid_width, _) = self.grid();
-        let mask = self.mask(query);
-        let mut covers = Vec::with_capacity(columns.0.len() * rows.0.len());
+    /// The proposals over the pixels of a `width` x `height` photo, as in [`Self::covers`].
+    pub fn over(&self, width: usize, height: usize) -> Cover<'_> {
+        let (grid_width, grid_height) = self.grid();
+        let extent = |content: usize| content as f32 / self.mask_stride as f32;
+        let columns = Taps::new(width, extent(self.content.0), grid_width);
+        let rows = Taps::new(height, extent(self.content.1), grid_height);
+        Cover { proposals: self, columns, rows }
+    }
+}
+
+/// Which pixels proposals cover, found without a mask of the photo's size.
+pub struct Cover<'a> {
+    proposals: &'a Proposals,
+    columns: Taps,
+    rows: Taps,
+}
+
+impl Cover<'_> {
+    /// Calls `pixel(x, y)` for each pixel that a proposal covers, row by row from the left. Takes time only where the
+    /// proposal has cells above 0.
+    pub fn each(&self, query: usize, mut pixel: impl FnMut(usize, usize)) {
+        let (grid_width, _) = self.proposals.grid();
+        let mask = self.proposals.mask(query);
+        let columns = &self.columns.0;
         let mut line = vec![0.0f32; grid_width];
-        for row in &rows.0 {
+        for (y, row) in self.rows.0.iter().enumerate() {
             let (low, high) = (row.low * grid_width, row.high * grid_width);
             for (x, value) in line.iter_mut().enumerate() {
                 *value = row.blend(mask[low + x], mask[high + x]);
             }
-            covers.extend(columns.0.iter().map(|column| column.blend(line[column.low], line[column.high]) > 0.0));
+            // A blend of values that are not above 0 is not, either.
+            let is_above = |value: &f32| *value > 0.0;
+            let (Some(first), Some(last)) = (line.iter().position(is_above), line.iter().rposition(is_above)) else {
+                continue;
+            };
+            let start = columns.partition_point(|column| column.high < first);
+            let end = columns.partition_point(|column| column.low <= last);
+            for (x, column) in columns.iter().enumerate().take(end).skip(start) {
+                if column.blend(line[column.low], line[column.high]) > 0.0 {
+                    pixel(x, y);
+                }
+            }
         }
+    }
+
+    /// Whether a proposal covers each pixel, row-major.
+    fn mask(&self, query: usize) -> Vec<bool> {
+        let width = self.columns.0.len();
+        let mut covers = vec![false; width * self.rows.0.len()];
+        self.each(query, |x, y| covers[y * width + x] = true);
         covers
     }
 }
@@ -165,5 +199,45 @@ impl Taps {
                 })
                 .collect(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two proposals on a grid of 4 x 3 cells: one with a gap between its cells, one without a cell above 0.
+    fn proposals() -> Proposals {
+        let first = [-1.0, 2.0, -0.5, 3.0, -4.0, -0.25, -1.0, 0.5, -2.0, -2.0, 6.0, -9.0];
+        let tensor = |shape: &[usize], data: Vec<f32>| Tensor::new(shape, data).expect("as many as the shape has");
+        Proposals {
+            mask_logits: tensor(&[1, 2, 3, 4], first.into_iter().chain([-1.0; 12]).collect()),
+            embeddings: tensor(&[1, 2, 1], vec![1.0; 2]),
+            background_logits: tensor(&[1, 2], vec![0.0; 2]),
+            mask_stride: 4,
+            content: (15, 10),
+        }
+    }
+
+    /// Every pixel by itself, as the rule says it.
+    fn covers_by_the_rule(proposals: &Proposals, query: usize, width: usize, height: usize) -> Vec<bool> {
+        let taps = |size, content: usize, limit| Taps::new(size, content as f32 / 4.0, limit).0;
+        let (columns, rows) = (taps(width, 15, 4), taps(height, 10, 3));
+        let cell = |x: usize, y: usize| proposals.mask(query)[y * 4 + x];
+        let blended = |row: &Tap, x: usize| row.blend(cell(x, row.low), cell(x, row.high));
+        let pixel = |row: &Tap, column: &Tap| column.blend(blended(row, column.low), blended(row, column.high)) > 0.0;
+        rows.iter().flat_map(|row| columns.iter().map(|column| pixel(row, column)).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn covered_pixels_are_those_with_a_blend_above_0() {
+        let proposals = proposals();
+        for (width, height) in [(1, 1), (2, 3), (4, 3), (15, 10), (64, 40), (1, 50), (70, 1)] {
+            for query in 0..2 {
+                let wanted = covers_by_the_rule(&proposals, query, width, height);
+                assert_eq!(proposals.covers(query, width, height), wanted, "{query} on {width} x {height}");
+            }
+        }
+        assert!(proposals.covers(0, 64, 40).contains(&true) && !proposals.covers(1, 64, 40).contains(&true));
     }
 }

@@ -53,6 +53,8 @@ impl Tokenizer {
         let refuse = |reason: String| TextError::Tokenizer { reason };
         check_character_maps(&serde_json::from_slice(json).map_err(|e| refuse(e.to_string()))?)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| refuse(e.to_string()))?;
+        // As the crate understood it: a template can be written in more than one way.
+        check_templates(&serde_json::to_value(inner.get_post_processor()).map_err(|e| refuse(e.to_string()))?)?;
         let special = inner.get_post_processor().map_or(0, |p| tokenizers::PostProcessor::added_tokens(p, false));
         if context <= special {
             return Err(refuse(format!("a context of {context} has no room beside {special} special tokens")));
@@ -65,16 +67,6 @@ impl Tokenizer {
         };
         inner.with_truncation(Some(truncation)).map_err(|e| refuse(e.to_string()))?;
         Ok(Self { inner, context })
-    }
-
-    /// Most tokens of a text.
-    pub fn context(&self) -> usize {
-        self.context
-    }
-
-    /// Rows that a token table must have at least: the highest id plus one.
-    pub fn rows(&self) -> usize {
-        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
     }
 
     /// Token ids of one text with its special tokens. A text that is too long loses its end, but not the end token.
@@ -125,6 +117,34 @@ fn check_character_maps(json: &serde_json::Value) -> Result<(), TextError> {
     }
 }
 
+/// Looks at every template around a text in a post-processor: the `tokenizers` crate panics at the first text if one asks
+/// for a special token that is not listed, or for a second text where there is only one.
+fn check_templates(json: &serde_json::Value) -> Result<(), TextError> {
+    let refuse = |reason: String| Err(TextError::Tokenizer { reason });
+    match json {
+        serde_json::Value::Array(items) => items.iter().try_for_each(check_templates),
+        serde_json::Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "TemplateProcessing") => {
+            for name in ["single", "pair"] {
+                for piece in json[name].as_array().into_iter().flatten() {
+                    let special = piece["SpecialToken"]["id"].as_str();
+                    if let Some(id) = special.filter(|&id| json["special_tokens"].get(id).is_none()) {
+                        return refuse(format!(
+                            "its template asks for \"{}\", which is no special token",
+                            beginning(id)
+                        ));
+                    }
+                    if name == "single" && piece["Sequence"]["id"] == "B" {
+                        return refuse("its template for one text asks for a second one".to_owned());
+                    }
+                }
+            }
+            Ok(())
+        }
+        serde_json::Value::Object(fields) => fields.values().try_for_each(check_templates),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +164,6 @@ mod tests {
         assert_eq!(tokenizer.encode("A cat").unwrap(), [2, 4, 5, 3]);
         assert_eq!(tokenizer.encode("").unwrap(), [2, 3]);
         assert_eq!(tokenizer.encode("bird").unwrap(), [2, 1, 3]);
-        assert_eq!(tokenizer.rows(), 7);
     }
 
     #[test]
@@ -183,5 +202,23 @@ mod tests {
             assert!(matches!(Tokenizer::from_bytes(bytes, 8), Err(TextError::Tokenizer { .. })));
         }
         assert!(matches!(Tokenizer::from_bytes(WORDS.as_bytes(), 2), Err(TextError::Tokenizer { .. })));
+    }
+
+    #[test]
+    fn templates_that_ask_for_what_is_not_there_are_refused() {
+        let bert = r#"{"type":"BertProcessing","sep":["[SEP]",3],"cls":["[CLS]",2]}"#;
+        let single = r#"[{"SpecialToken":{"id":"[CLS]","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]"#;
+        let pair = r#"[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}]"#;
+        let special = r#"{"[CLS]":{"id":"[CLS]","ids":[2],"tokens":["[CLS]"]}}"#;
+        let template = |single: &str, special: &str| {
+            format!(r#"{{"type":"TemplateProcessing","single":{single},"pair":{pair},"special_tokens":{special}}}"#)
+        };
+        let with = |processor: &str| Tokenizer::from_bytes(WORDS.replace(bert, processor).as_bytes(), 8);
+        assert_eq!(with(&template(single, special)).unwrap().encode("a cat").unwrap(), [2, 4, 5]);
+        let in_a_list = format!(r#"{{"type":"Sequence","processors":[{}]}}"#, template(single, "{}"));
+        let as_array = template(r#"[{"SpecialToken":["[CLS]",0]},{"Sequence":["A",0]}]"#, "{}");
+        for processor in [template(single, "{}"), template(pair, special), in_a_list, as_array] {
+            assert!(matches!(with(&processor), Err(TextError::Tokenizer { .. })), "{processor}");
+        }
     }
 }

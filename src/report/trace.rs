@@ -73,8 +73,10 @@ impl Map<'_> {
         let (mut px, mut py, mut heading) = start;
         let mut rings = Vec::new();
         let mut corners: Ring = Vec::new();
-        // Only corners between two diagonal pixels of the region are passed twice.
+        // Only corners between two diagonal pixels of the region are passed twice: where those passed once are in `corners`,
+        // by place and in their order, so that those of a ring that is cut off are the last ones.
         let mut crossings: HashMap<[u32; 2], usize> = HashMap::new();
+        let mut order: Vec<[u32; 2]> = Vec::new();
         loop {
             if heading == East {
                 walked[py as usize * self.width + px as usize] = true;
@@ -95,7 +97,9 @@ impl Map<'_> {
                 if !right && left {
                     if let Some(&first) = crossings.get(&corner) {
                         let mut ring = corners.split_off(first);
-                        crossings.retain(|_, &mut at| at <= first);
+                        while let Some(cut) = order.pop_if(|cut| crossings.get(cut).is_some_and(|&at| at > first)) {
+                            crossings.remove(&cut);
+                        }
                         ring.push(corner);
                         corners.push(corner);
                         rings.push(ring);
@@ -106,6 +110,7 @@ impl Map<'_> {
                         continue;
                     }
                     crossings.insert(corner, corners.len());
+                    order.push(corner);
                 }
                 corners.push(corner);
             }
@@ -291,5 +296,18 @@ mod tests {
         assert_eq!(regions[0].len(), 1);
         assert_eq!(regions[0][0].len(), 2);
         assert!(area(&regions[0][0][0]) > 0 && area(&regions[0][0][1]) < 0);
+    }
+
+    /// Each pass over a list of all corners so far would make this take minutes.
+    #[test]
+    fn many_bays_take_time_in_proportion() {
+        const BAYS: usize = 200_000;
+        let row = |pattern: [u8; 3]| (0..3 * BAYS).map(move |x| pattern[x % 3]);
+        let labels: Vec<u8> = row([1, 0, 0]).chain(row([0, 1, 0])).chain(row([0, 0, 0])).collect();
+        let started = std::time::Instant::now();
+        let regions = polygons(&labels, 3 * BAYS);
+        assert_eq!((regions[0].len(), regions[0][0].len()), (1, 1 + BAYS));
+        assert_eq!(regions[1].len(), 2 * BAYS);
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 }

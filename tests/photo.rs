@@ -1,6 +1,6 @@
 //! Uploads: what decodes, what is refused, and that nothing panics.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use image::{ImageFormat, RgbImage};
 use zegformer::bundle::Resolution;
@@ -39,6 +39,49 @@ fn exif_orientation_is_applied() {
 fn a_large_photo_is_made_smaller() {
     let photo = Photo::decode(&encoded(5000, 40, ImageFormat::Png)).expect("a wide photo");
     assert_eq!((photo.width(), photo.height()), (4096, 33));
+    assert_eq!(photo.original(), (5000, 40));
+}
+
+/// A flat image that was never in memory: lines of a stream.
+fn flat(width: u32, height: u32, colour: png::ColorType, depth: png::BitDepth) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    encoder.set_compression(png::Compression::Fastest);
+    let mut writer = encoder.write_header().unwrap();
+    let line = vec![0x80; width as usize * colour.samples() * depth as usize / 8];
+    let mut lines = writer.stream_writer().unwrap();
+    for _ in 0..height {
+        lines.write_all(&line).unwrap();
+    }
+    lines.finish().unwrap();
+    writer.finish().unwrap();
+    file
+}
+
+/// The limits are those of the message, whatever a pixel takes.
+#[test]
+fn pixels_are_limited_not_bytes() {
+    let gray = flat(20_000, 20_000, png::ColorType::Grayscale, png::BitDepth::Eight);
+    assert!(matches!(Photo::decode(&gray), Err(PhotoError::TooLarge)));
+    let long = flat(20_001, 1, png::ColorType::Grayscale, png::BitDepth::Eight);
+    assert!(matches!(Photo::decode(&long), Err(PhotoError::TooLarge)));
+    let deep = flat(20_000, 3_600, png::ColorType::Rgba, png::BitDepth::Sixteen);
+    let photo = Photo::decode(&deep).expect("72 megapixels of 8 bytes each");
+    assert_eq!((photo.original(), photo.width(), photo.height()), ((20_000, 3_600), 4096, 737));
+}
+
+#[test]
+fn pixels_are_taken_as_they_are_or_refused() {
+    let photo = Photo::from_rgba(8192, 2, vec![7; 8192 * 2 * 4]).expect("pixels");
+    assert_eq!((photo.original(), photo.width(), photo.height()), ((8192, 2), 4096, 1));
+    assert!(photo.rgba().iter().all(|&value| value == 7));
+    assert!(matches!(Photo::from_rgba(0, 2, Vec::new()), Err(PhotoError::NoPixels)));
+    assert!(matches!(Photo::from_rgba(2, 2, vec![0; 15]), Err(PhotoError::PixelBytes { found: 15, .. })));
+    for (width, height) in [(20_001, 1), (10_001, 10_000), (usize::MAX, 2), (usize::MAX, usize::MAX)] {
+        assert!(matches!(Photo::from_rgba(width, height, Vec::new()), Err(PhotoError::TooLarge)));
+    }
 }
 
 #[test]

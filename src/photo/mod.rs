@@ -13,10 +13,12 @@ use resize::bilinear;
 
 /// Longest side, in pixels, at which a photo is kept and labelled; a larger one is made smaller when decoded.
 pub const MAX_SIDE: u32 = 4096;
-/// Longest side that is decoded at all.
+/// Longest side that is decoded at all, and most pixels; [`PhotoError::TooLarge`] says so.
 const MAX_DECODED_SIDE: u32 = 20_000;
-/// Most memory a decoder may take, in bytes.
-const MAX_DECODER_BYTES: u64 = 512 << 20;
+const MAX_DECODED_PIXELS: u64 = 100_000_000;
+/// Most memory a decoder may take besides the pixels, in bytes: more than twice what any format needs for the most pixels,
+/// so that no photo within the limits above is refused for it.
+const MAX_DECODER_BYTES: u64 = MAX_DECODED_PIXELS * 16;
 
 /// A decoded photo, upright, RGBA, at most [`MAX_SIDE`] on its long side.
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub struct Photo {
     height: usize,
     /// `width * height * 4` bytes, not premultiplied.
     rgba: Vec<u8>,
+    original: (usize, usize),
 }
 
 /// Why an upload could not be taken as a photo.
@@ -41,10 +44,16 @@ pub enum PhotoError {
     TooLarge,
     #[error("the image has no pixels")]
     NoPixels,
+    #[error("{found} bytes are not {width} x {height} pixels of four bytes each")]
+    PixelBytes { found: usize, width: usize, height: usize },
 }
 
 impl Photo {
     /// Decodes JPEG, PNG, WebP, BMP or the first frame of a GIF, and applies the EXIF orientation.
+    ///
+    /// # Errors
+    /// [`PhotoError::TooLarge`] beyond 20,000 pixels a side or 100 megapixels, before memory is taken for them; the others
+    /// for what is no photo of these formats.
     pub fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
         if bytes.is_empty() {
             return Err(PhotoError::Empty);
@@ -62,35 +71,35 @@ impl Photo {
         limits.max_alloc = Some(MAX_DECODER_BYTES);
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(PhotoError::from_image)?;
-        if decoder.total_bytes() > MAX_DECODER_BYTES {
-            return Err(PhotoError::TooLarge);
-        }
+        let (width, height) = decoder.dimensions();
+        check_limits(width.into(), height.into())?;
         let orientation = decoder.orientation().map_err(PhotoError::from_image)?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(PhotoError::from_image)?;
+        let image = DynamicImage::from_decoder(decoder).map_err(PhotoError::from_image)?;
+        // Turned as bytes: some formats decode to twice as many.
+        let mut image = DynamicImage::ImageRgba8(image.into_rgba8());
         image.apply_orientation(orientation);
         let rgba = image.into_rgba8();
-        let photo = Photo { width: rgba.width() as usize, height: rgba.height() as usize, rgba: rgba.into_raw() };
-        photo.within_max_side()
+        Photo::from_rgba(rgba.width() as usize, rgba.height() as usize, rgba.into_raw())
     }
 
-    /// A photo from `width * height * 4` RGBA bytes.
+    /// A photo from `width * height * 4` RGBA bytes, upright, not premultiplied.
+    ///
+    /// # Errors
+    /// [`PhotoError::NoPixels`], [`PhotoError::TooLarge`] as [`Photo::decode`], [`PhotoError::PixelBytes`] if `rgba` is
+    /// shorter or longer.
     pub fn from_rgba(width: usize, height: usize, rgba: Vec<u8>) -> Result<Photo, PhotoError> {
-        if width == 0 || height == 0 || rgba.len() != width * height * 4 {
+        if width == 0 || height == 0 {
             return Err(PhotoError::NoPixels);
         }
-        Photo { width, height, rgba }.within_max_side()
-    }
-
-    fn within_max_side(self) -> Result<Photo, PhotoError> {
-        if self.width == 0 || self.height == 0 {
-            return Err(PhotoError::NoPixels);
+        check_limits(width as u64, height as u64)?;
+        // Within the limits that is less than 2^32.
+        if rgba.len() != width * height * 4 {
+            return Err(PhotoError::PixelBytes { found: rgba.len(), width, height });
         }
-        let (width, height) = resized(self.width, self.height, usize::MAX, MAX_SIDE as usize);
-        if (width, height) == (self.width, self.height) {
-            return Ok(self);
-        }
-        let rgba = bilinear::<4>(&self.rgba, (self.width, self.height), (width, height));
-        Ok(Photo { width, height, rgba })
+        let original = (width, height);
+        let (width, height) = resized(width, height, usize::MAX, MAX_SIDE as usize);
+        let rgba = if (width, height) == original { rgba } else { bilinear::<4>(&rgba, original, (width, height)) };
+        Ok(Photo { width, height, rgba, original })
     }
 
     pub fn width(&self) -> usize {
@@ -99,6 +108,11 @@ impl Photo {
 
     pub fn height(&self) -> usize {
         self.height
+    }
+
+    /// Width and height in pixels, upright, before the photo was made smaller.
+    pub fn original(&self) -> (usize, usize) {
+        self.original
     }
 
     /// `width * height * 4` bytes, not premultiplied.
@@ -129,6 +143,11 @@ impl Photo {
         let rgb = bilinear::<3>(&rgb, (self.width, self.height), (width, height));
         Resized { width, height, rgb }
     }
+}
+
+fn check_limits(width: u64, height: u64) -> Result<(), PhotoError> {
+    let fits = width.max(height) <= MAX_DECODED_SIDE.into() && width.saturating_mul(height) <= MAX_DECODED_PIXELS;
+    if fits { Ok(()) } else { Err(PhotoError::TooLarge) }
 }
 
 impl PhotoError {

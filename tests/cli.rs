@@ -1,5 +1,8 @@
 //! The command-line program as a user or a script meets it: files, messages, exit codes.
 
+#[path = "common/coco.rs"]
+mod coco_reader;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -178,8 +181,8 @@ fn a_photo_becomes_three_files() {
     assert_eq!(document["classes"][1]["synonyms"], serde_json::json!(["couch"]));
     for (label, class) in [0, 1, 2].into_iter().zip(document["classes"].as_array().unwrap()) {
         assert_eq!(class["area"], count(label));
-        let mask: zegformer::report::rle::CocoMask = serde_json::from_value(class["mask"].clone()).unwrap();
-        let mask = zegformer::report::rle::Rle::from_coco(&mask).unwrap().decode().unwrap();
+        let size: [usize; 2] = serde_json::from_value(class["mask"]["size"].clone()).unwrap();
+        let mask = coco_reader::mask(size, class["mask"]["counts"].as_str().unwrap());
         assert!(mask.iter().zip(&labels).all(|(&inside, &l)| inside == (l == label)));
     }
     let segments = document["segments"].as_array().unwrap();
@@ -257,6 +260,11 @@ fn chosen_files_and_equal_names() {
     ];
     assert_eq!(files(&results), names);
     assert_eq!(labels(&results.join("landscape.labels.png")), labels(&results.join("landscape-2.labels.png")));
+    let document: serde_json::Value =
+        serde_json::from_slice(&fs::read(results.join("annotations.coco.json")).unwrap()).unwrap();
+    let named: Vec<&serde_json::Value> =
+        document["images"].as_array().unwrap().iter().map(|image| &image["file_name"]).collect();
+    assert_eq!(named, [PHOTO, copy.to_str().unwrap()], "one name for two photos");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(printed.contains("as landscape-2"), "{printed}");
 }
@@ -300,4 +308,38 @@ fn damaged_and_missing_files_are_named() {
     assert_eq!(wrong.len(), 2, "{printed}");
     assert!(wrong.iter().any(|line| line.contains(&bundle.text.tokenizer) && line.contains("SHA-256")));
     assert!(wrong.iter().any(|line| line.contains(&bundle.image.graph)));
+}
+
+/// Labels are made of a smaller copy, and saved at the photo's size.
+#[test]
+fn a_large_photo_keeps_its_size() {
+    let out = folder("large");
+    let photo = out.join("wide.png");
+    let picture =
+        image::RgbImage::from_fn(5000, 250, |x, y| image::Rgb([(x / 20) as u8, y as u8, (x * y / 999) as u8]));
+    picture.save(&photo).unwrap();
+    let results = out.join("results");
+    let (photo, name) = (photo.to_str().unwrap(), results.to_str().unwrap());
+    let all = ["--labels", "--overlay", "--json", "--coco", "--geojson"];
+    let output = zegformer(&[&["segment", photo, "-c", "cat, wall", "-m", MODEL, "-o", name][..], &all].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("worked on at 4096 x 205 pixels"), "{printed}");
+    assert_eq!(image::image_dimensions(results.join("wide.overlay.png")).unwrap(), (4096, 205));
+
+    let (width, height, labels) = labels(&results.join("wide.labels.png"));
+    assert_eq!((width, height), (5000, 250));
+    let read =
+        |name: &str| -> serde_json::Value { serde_json::from_slice(&fs::read(results.join(name)).unwrap()).unwrap() };
+    let (json, coco, geojson) = (read("wide.json"), read("annotations.coco.json"), read("wide.geojson"));
+    assert_eq!([&json["photo"]["width"], &json["photo"]["height"]], [5000, 250]);
+    assert_eq!([&coco["images"][0]["width"], &coco["images"][0]["height"]], [5000, 250]);
+    assert_eq!([&geojson["pixels"]["width"], &geojson["pixels"]["height"]], [5000, 250]);
+    for (label, class) in [0, 1].into_iter().zip(json["classes"].as_array().unwrap()) {
+        assert_eq!(class["area"], labels.iter().filter(|&&l| l == label).count());
+        assert_eq!(class["mask"]["size"], serde_json::json!([250, 5000]));
+    }
+    for segment in json["segments"].as_array().unwrap() {
+        assert_eq!(segment["mask"]["size"], serde_json::json!([250, 5000]));
+    }
 }

@@ -14,7 +14,8 @@ use image::{ImageFormat, Rgb, RgbImage};
 use zegformer::bundle::{BundleError, Ensembling, Mode, Source};
 use zegformer::engine::EngineChoice;
 use zegformer::pipeline::{Event, Observer, Options, Pipeline, Stage, Unobserved};
-use zegformer::report;
+use zegformer::report::png::View;
+use zegformer::report::{self, Kind};
 use zegformer::text::prompts::key;
 
 fn folder() -> PathBuf {
@@ -172,7 +173,7 @@ fn a_report_says_what_is_named_twice() {
     let mut pipeline = pipeline_with("tests/photos/chelsea.png");
     pipeline.set_classes("cat, Katze").expect("names");
     let result = pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result");
-    let json = report::export(&pipeline, &result, "json").expect("a document");
+    let json = report::write(Kind::Json, &result, "chelsea.png", &View::default()).expect("a document");
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["classes"][0]["same_as"], serde_json::Value::Null);
     assert_eq!(json["classes"][1]["same_as"], "cat");
@@ -258,7 +259,8 @@ fn the_thinnest_photos_are_labelled() {
                 let shares = result.classes.iter().map(|class| class.share).sum::<f32>() + result.other;
                 assert!((shares - 1.0).abs() < 1e-4, "{width} x {height}, {mode:?}: {shares}");
                 for kind in ["labels.png", "overlay.png", "json", "coco", "geojson"] {
-                    report::export(&pipeline, &result, kind).expect(kind);
+                    let written = report::write(kind.parse().expect(kind), &result, "photo", &View::default());
+                    assert!(!written.expect(kind).is_empty());
                 }
             }
         }

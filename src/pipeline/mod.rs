@@ -55,7 +55,7 @@ pub struct Pipeline {
     text: TextEncoder,
     /// Made with the first names: which mean the same, the vocabulary tells.
     lists: Option<Rc<Lists>>,
-    photo: Option<Photo>,
+    photo: Option<Rc<Photo>>,
     classes: Vec<Class>,
     kept: Kept,
 }
@@ -64,7 +64,7 @@ pub struct Pipeline {
 #[derive(Default)]
 struct Kept {
     resized: Option<Resized>,
-    proposals: Option<Proposals>,
+    proposals: Option<Rc<Proposals>>,
     segments: Option<Vec<Shape>>,
     looks: Looks,
     names: Option<Names>,
@@ -99,7 +99,7 @@ impl Pipeline {
     }
 
     pub fn photo(&self) -> Option<&Photo> {
-        self.photo.as_ref()
+        self.photo.as_deref()
     }
 
     pub fn classes(&self) -> &[Class] {
@@ -112,14 +112,18 @@ impl Pipeline {
 
     /// The proposals of the last run.
     pub fn proposals(&self) -> Option<&Proposals> {
-        self.kept.proposals.as_ref()
+        self.kept.proposals.as_deref()
     }
 
     /// Takes a new photo. On an error the old one stays.
     pub fn set_photo(&mut self, bytes: &[u8]) -> Result<&Photo, Error> {
-        let photo = Photo::decode(bytes)?;
+        Ok(self.take_photo(Photo::decode(bytes)?))
+    }
+
+    /// Takes a new photo that is decoded already.
+    pub fn take_photo(&mut self, photo: Photo) -> &Photo {
         self.forget_photo_results();
-        Ok(self.photo.insert(photo))
+        self.photo.insert(Rc::new(photo))
     }
 
     /// Takes new names. On an error the old ones stay.
@@ -176,7 +180,7 @@ impl Pipeline {
         let scores = self.classify(&task)?;
         watch.done().await?;
         watch.stage(Stage::Compose, false).await?;
-        let result = self.result(self.compose(&scores)?, scores);
+        let result = self.result(self.compose(&scores)?, scores)?;
         watch.done().await?;
         Ok(Segmentation { stages, ..result })
     }
@@ -223,13 +227,13 @@ impl Pipeline {
         let outputs = run_named(graph, &inputs, ["mask_logits", "segment_embeddings", "background_logits"])
             .await
             .map_err(|error| in_graph(&self.bundle.segmenter.graph, error))?;
-        self.kept.proposals = Some(Proposals::new(
+        self.kept.proposals = Some(Rc::new(Proposals::new(
             outputs,
             self.bundle.segmenter.mask_stride,
             (resized.width, resized.height),
             self.bundle.segmenter.queries,
             self.bundle.embedding,
-        )?);
+        )?));
         self.kept.resized = Some(resized);
         if self.lean() {
             self.segmenter = None;
@@ -302,8 +306,8 @@ impl Pipeline {
     }
 
     fn compose(&self, scores: &[SegmentScores]) -> Result<LabelMap, Error> {
-        let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
-        let (Some(proposals), Some(names)) = (&self.kept.proposals, &self.kept.names) else {
+        // Plain references, which threads may share.
+        let (Some(photo), Some(proposals), Some(names)) = (self.photo(), self.proposals(), &self.kept.names) else {
             return Err(Error::NoPhoto);
         };
         let options = ComposeOptions {

@@ -1,14 +1,18 @@
 //! The outcome of a run: labels, classes with their shares, named segments.
 
+use std::rc::Rc;
+
 use rayon::prelude::*;
 
 use super::names::Names;
-use super::{Pipeline, Stage};
+use super::{Error, Options, Pipeline, Stage};
 use crate::classify::{SegmentScores, first_best};
 use crate::compose::{LabelMap, OTHER};
-use crate::engine::cpu;
+use crate::engine::{EngineKind, cpu};
+use crate::photo::Photo;
 use crate::segment::Proposals;
 use crate::segment::proposals::Cover;
+use crate::text::Class;
 
 /// Kinds with less than one part in so many of the area of the largest go without saying.
 const LEAST_OF_LARGEST: usize = 10;
@@ -28,9 +32,19 @@ pub struct Shape {
     pub bounds: [usize; 4],
 }
 
-/// The outcome of a run.
+/// The outcome of a run, with all that went into it: what is saved of it later does not depend on what the pipeline is told
+/// meanwhile.
 #[derive(Clone, Debug)]
 pub struct Segmentation {
+    /// What was labelled, of the map's size.
+    pub photo: Rc<Photo>,
+    /// What was typed, in order; as many as `classes`.
+    pub typed: Vec<Class>,
+    pub options: Options,
+    pub proposals: Rc<Proposals>,
+    /// Name of the bundle.
+    pub model: String,
+    pub engine: EngineKind,
     pub map: LabelMap,
     /// In typed order.
     pub classes: Vec<ClassResult>,
@@ -75,7 +89,8 @@ pub struct Segment {
 
 impl Pipeline {
     /// The outcome without the times of its stages.
-    pub(super) fn result(&self, map: LabelMap, scores: Vec<SegmentScores>) -> Segmentation {
+    pub(super) fn result(&self, map: LabelMap, scores: Vec<SegmentScores>) -> Result<Segmentation, Error> {
+        let (Some(photo), Some(proposals)) = (&self.photo, &self.kept.proposals) else { return Err(Error::NoPhoto) };
         let mut counts = [0usize; 256];
         for &label in &map.labels {
             counts[label as usize] += 1;
@@ -86,7 +101,7 @@ impl Pipeline {
         let segments: Vec<Segment> =
             shapes.zip(scores).map(|(&shape, scores)| Segment { shape, class: best_class(&scores), scores }).collect();
         let least = (map.labels.len() / LEAST_OTHER).max(1);
-        let found = match (names, &self.kept.proposals) {
+        let found = match (names, self.proposals()) {
             (Some(names), Some(proposals)) => cpu::on_threads(|| Found::of(&segments, names, proposals, &map, least)),
             _ => Found::default(),
         };
@@ -104,7 +119,13 @@ impl Pipeline {
                 share: share(at),
             })
             .collect();
-        Segmentation {
+        Ok(Segmentation {
+            photo: photo.clone(),
+            typed: self.classes.clone(),
+            options: self.options.clone(),
+            proposals: proposals.clone(),
+            model: self.bundle.name.clone(),
+            engine: self.info.kind,
             classes,
             other: share(OTHER as usize),
             other_as: found.silent,
@@ -112,7 +133,7 @@ impl Pipeline {
             segments,
             map,
             stages: Vec::new(),
-        }
+        })
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Info {
 pub struct Image {
     /// From 1 on.
     pub id: usize,
-    /// File name without its folder.
+    /// Its file, as the caller names it.
     pub file_name: String,
     /// Width in pixels.
     pub width: usize,
@@ -91,7 +91,8 @@ impl Annotations {
         }
     }
 
-    /// Adds a photo and its classes (see [`super::json::regions`]); classes without pixels are passed over.
+    /// Adds a photo, `width` x `height` pixels as its classes' masks (see [`super::json::regions`]); classes without pixels
+    /// are passed over. `file` tells photos apart: where they come from several folders, with those.
     pub fn add(&mut self, file: &str, width: usize, height: usize, classes: &[ClassEntry]) {
         let image_id = self.images.len() + 1;
         self.images.push(Image { id: image_id, file_name: file.to_owned(), width, height });

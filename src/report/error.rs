@@ -27,10 +27,6 @@ pub enum ReportError {
     #[error("the JSON could not be written: {0}")]
     Json(#[from] serde_json::Error),
 
-    /// There is no photo, or none that belongs to the result.
-    #[error("there is no result to save yet")]
-    NoResult,
-
     /// No such document exists.
     #[error("\"{0}\" cannot be saved; possible are labels.png, overlay.png, json, coco and geojson")]
     UnknownKind(String),
@@ -38,10 +34,6 @@ pub enum ReportError {
     /// The result has fewer classes.
     #[error("the result has no class number {0}")]
     NoClass(usize),
-
-    /// A run-length encoding is damaged or does not fill its picture.
-    #[error("the run-length encoding is damaged: {0}")]
-    Rle(&'static str),
 }
 
 /// Checks that `what` holds `per_pixel` bytes for every pixel of a picture that has any.

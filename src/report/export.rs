@@ -1,16 +1,18 @@
-//! The result of a run as files.
+//! The result of a run as files, made of the result alone: its pipeline may be at other names and options by now.
+//!
+//! Labels, masks and polygons have the size of the photo as it was uploaded. A photo that was too large to be worked on at
+//! that size ([`crate::photo::MAX_SIDE`]) is smaller in overlays and cut-outs.
 
 use std::str::FromStr;
 
 use super::coco::Annotations;
 use super::error::ReportError;
 use super::json::{self, Document, ModelEntry, OptionsEntry, PhotoEntry, ScoreEntry, SegmentEntry};
+use super::png::View;
 use super::rle::Rle;
+use super::scale::Scale;
 use super::{geojson, png};
-use crate::photo::Photo;
-use crate::pipeline::{Pipeline, Segment, Segmentation};
-use crate::segment::Proposals;
-use crate::text::Class;
+use crate::pipeline::{Segment, Segmentation};
 
 /// The files that a result can be saved as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,34 +45,24 @@ impl FromStr for Kind {
     }
 }
 
-/// The last result of a pipeline, of a photo whose file name is not known, as the file that `kind` names.
+/// A result as a file; `file` is the photo's name in documents, `view` is for overlays.
 ///
 /// # Errors
-/// [`ReportError::UnknownKind`], and as [`write()`].
-pub fn export(pipeline: &Pipeline, result: &Segmentation, kind: &str) -> Result<Vec<u8>, ReportError> {
-    write(kind.parse()?, pipeline, result, "photo")
-}
-
-/// The last result of a pipeline as a file; `file` is the photo's name in documents.
-///
-/// # Errors
-/// [`ReportError::NoResult`] or [`ReportError::Size`] if the result is not of the pipeline's present photo, else what
-/// encoders say.
-pub fn write(kind: Kind, pipeline: &Pipeline, result: &Segmentation, file: &str) -> Result<Vec<u8>, ReportError> {
+/// What encoders say.
+pub fn write(kind: Kind, result: &Segmentation, file: &str, view: &View) -> Result<Vec<u8>, ReportError> {
     let map = &result.map;
-    let (width, height) = (map.width, map.height);
     match kind {
-        Kind::Labels => png::labels(&map.labels, width, height),
-        Kind::Overlay => png::overlay(photo(pipeline)?.rgba(), &map.labels, width, height, png::OPACITY),
-        Kind::Json => Ok(serde_json::to_vec(&document(pipeline, result, file)?)?),
+        Kind::Labels => png::labels(&map.labels, &scale(result)),
+        Kind::Overlay => png::overlay(result.photo.rgba(), &map.labels, map.width, map.height, view),
+        Kind::Json => Ok(serde_json::to_vec(&document(result, file)?)?),
         Kind::Coco => {
-            let mut annotations = annotations(pipeline, result);
-            annotate(&mut annotations, pipeline, result, file)?;
+            let mut annotations = annotations(result);
+            annotate(&mut annotations, result, file)?;
             annotations.to_json()
         }
         Kind::GeoJson => {
-            let names: Vec<&str> = result.classes.iter().map(|class| class.name.as_str()).collect();
-            Ok(serde_json::to_vec(&geojson::features(&map.labels, width, height, &names)?)?)
+            let names: Vec<&str> = result.typed.iter().map(|class| class.name.as_str()).collect();
+            Ok(serde_json::to_vec(&geojson::features(&map.labels, &scale(result), &names)?)?)
         }
     }
 }
@@ -78,44 +70,33 @@ pub fn write(kind: Kind, pipeline: &Pipeline, result: &Segmentation, file: &str)
 /// The photo with everything but one class transparent, PNG.
 ///
 /// # Errors
-/// [`ReportError::NoClass`], and as [`write()`].
-pub fn cutout(pipeline: &Pipeline, result: &Segmentation, class: usize) -> Result<Vec<u8>, ReportError> {
-    let label = u8::try_from(class).ok().filter(|_| class < result.classes.len());
+/// [`ReportError::NoClass`], and what the encoder says.
+pub fn cutout(result: &Segmentation, class: usize) -> Result<Vec<u8>, ReportError> {
+    let label = u8::try_from(class).ok().filter(|_| class < result.typed.len());
     let label = label.ok_or(ReportError::NoClass(class))?;
-    png::cutout(photo(pipeline)?.rgba(), &result.map.labels, result.map.width, result.map.height, label)
+    png::cutout(result.photo.rgba(), &result.map.labels, result.map.width, result.map.height, label)
 }
 
 /// An annotation document without photos for the classes of a result.
-pub fn annotations(pipeline: &Pipeline, result: &Segmentation) -> Annotations {
-    Annotations::new(&pipeline.bundle().name, &classes(pipeline, result))
+pub fn annotations(result: &Segmentation) -> Annotations {
+    Annotations::new(&result.model, &result.typed)
 }
 
 /// Adds a result to an annotation document of the same classes.
 ///
 /// # Errors
 /// [`ReportError::Size`].
-pub fn annotate(
-    document: &mut Annotations,
-    pipeline: &Pipeline,
-    result: &Segmentation,
-    file: &str,
-) -> Result<(), ReportError> {
-    let map = &result.map;
-    let classes = classes(pipeline, result);
-    let (entries, _) = json::regions(&map.labels, &map.confidence, map.width, map.height, &classes)?;
-    document.add(file, map.width, map.height, &entries);
+pub fn annotate(document: &mut Annotations, result: &Segmentation, file: &str) -> Result<(), ReportError> {
+    let (map, scale) = (&result.map, scale(result));
+    let (entries, _) = json::regions(&map.labels, &map.confidence, &scale, &result.typed)?;
+    document.add(file, scale.picture.0, scale.picture.1, &entries);
     Ok(())
 }
 
 /// The whole outcome of a photo.
-///
-/// # Errors
-/// As [`write()`].
-pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Result<Document, ReportError> {
-    let map = &result.map;
-    let proposals = pipeline.proposals().ok_or(ReportError::NoResult)?;
-    let typed = classes(pipeline, result);
-    let (mut classes, mut other) = json::regions(&map.labels, &map.confidence, map.width, map.height, &typed)?;
+fn document(result: &Segmentation, file: &str) -> Result<Document, ReportError> {
+    let (map, scale) = (&result.map, scale(result));
+    let (mut classes, mut other) = json::regions(&map.labels, &map.confidence, &scale, &result.typed)?;
     for (entry, class) in classes.iter_mut().zip(&result.classes) {
         entry.same_as.clone_from(&class.same_as);
         entry.looked_for_as.clone_from(&class.about);
@@ -124,12 +105,11 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
         entry.seen = class.seen;
     }
     other.found_as.clone_from(&result.other_as);
-    let segments = result.segments.iter().map(|segment| entry(segment, proposals, &typed, map.width, map.height));
-    let options = pipeline.options();
+    let options = &result.options;
     Ok(Document {
         format: json::FORMAT,
-        photo: PhotoEntry { file: file.to_owned(), width: map.width, height: map.height },
-        model: ModelEntry { name: pipeline.bundle().name.clone(), engine: pipeline.engine().kind.name().to_owned() },
+        photo: PhotoEntry { file: file.to_owned(), width: scale.picture.0, height: scale.picture.1 },
+        model: ModelEntry { name: result.model.clone(), engine: result.engine.name().to_owned() },
         options: OptionsEntry {
             resolution: options.resolution.clone(),
             mode: options.mode,
@@ -143,42 +123,34 @@ pub fn document(pipeline: &Pipeline, result: &Segmentation, file: &str) -> Resul
         },
         classes,
         other,
-        segments: segments.collect::<Result<_, _>>()?,
+        segments: result.segments.iter().map(|segment| entry(segment, result, &scale)).collect::<Result<_, _>>()?,
     })
 }
 
-fn entry(
-    segment: &Segment,
-    proposals: &Proposals,
-    classes: &[Class],
-    width: usize,
-    height: usize,
-) -> Result<SegmentEntry, ReportError> {
+fn entry(segment: &Segment, result: &Segmentation, scale: &Scale) -> Result<SegmentEntry, ReportError> {
     let scores = &segment.scores;
-    let score = |(index, class): (usize, &Class)| {
+    let score = |(index, name): (usize, &String)| {
         Some(ScoreEntry {
-            name: class.name.clone(),
+            name: name.clone(),
             query: *scores.by_query.get(index)?,
             image: scores.by_image.as_ref().and_then(|image| image.get(index).copied()),
             fused: *scores.fused.get(index)?,
         })
     };
+    let (width, height) = scale.map;
+    let mask = Rle::encode(&result.proposals.covers(segment.shape.query, width, height), width, height)?.scaled(scale);
+    let [left, top, across, down] = mask.bounds();
     Ok(SegmentEntry {
         query: segment.shape.query,
         class: segment.class,
-        area: segment.shape.area,
-        bounds: segment.shape.bounds,
-        scores: classes.iter().enumerate().filter_map(score).collect(),
-        mask: Rle::encode(&proposals.covers(segment.shape.query, width, height), width, height)?.to_coco(),
+        area: mask.area(),
+        bounds: [left, top, left + across, top + down],
+        scores: result.typed.iter().map(|class| &class.name).enumerate().filter_map(score).collect(),
+        mask: mask.to_coco(),
     })
 }
 
-/// The classes of a result. The pipeline may hold others by now; then synonyms are not known any more.
-fn classes(pipeline: &Pipeline, result: &Segmentation) -> Vec<Class> {
-    let known = |name: &str| pipeline.classes().iter().find(|class| class.name == name).cloned();
-    result.classes.iter().map(|class| known(&class.name).unwrap_or_else(|| Class::plain(&class.name))).collect()
-}
-
-fn photo(pipeline: &Pipeline) -> Result<&Photo, ReportError> {
-    pipeline.photo().ok_or(ReportError::NoResult)
+/// From the label map to the photo as it was uploaded.
+fn scale(result: &Segmentation) -> Scale {
+    Scale::new((result.map.width, result.map.height), result.photo.original())
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::error::{ReportError, check_size};
 use super::palette;
+use super::scale::Scale;
 use super::trace::{Polygon, polygons};
 
 /// A whole document: one feature per class that has pixels.
@@ -69,17 +70,24 @@ pub struct MultiPolygon {
     pub coordinates: Vec<Polygon>,
 }
 
-/// Traces a label map; `names` are the classes in typed order, and other labels are left out.
+/// Traces a label map, in the picture's coordinates; `names` are the classes in typed order, and other labels are left out.
 ///
 /// # Errors
-/// [`ReportError::Size`] if `labels` is not `width * height` bytes.
-pub fn features(labels: &[u8], width: usize, height: usize, names: &[&str]) -> Result<FeatureCollection, ReportError> {
-    check_size("the label map", labels.len(), 1, width, height)?;
+/// [`ReportError::Size`] if `labels` has not a byte for each pixel of the map.
+pub fn features(labels: &[u8], scale: &Scale, names: &[&str]) -> Result<FeatureCollection, ReportError> {
+    check_size("the label map", labels.len(), 1, scale.map.0, scale.map.1)?;
+    let (width, height) = scale.picture;
     let mut counts = [0u64; 256];
-    for &label in labels {
-        counts[usize::from(label)] += 1;
+    for (y, row) in labels.chunks_exact(scale.map.0).enumerate() {
+        let tall = scale.row(y + 1) - scale.row(y);
+        for (x, &label) in row.iter().enumerate() {
+            counts[usize::from(label)] += ((scale.column(x + 1) - scale.column(x)) * tall) as u64;
+        }
     }
-    let mut regions = polygons(labels, width);
+    let mut regions = polygons(labels, scale.map.0);
+    for [x, y] in regions.iter_mut().flatten().flatten().flatten() {
+        (*x, *y) = (scale.column(*x as usize) as u32, scale.row(*y as usize) as u32);
+    }
     let features = names.iter().enumerate().take(usize::from(u8::MAX)).filter(|&(index, _)| counts[index] > 0);
     let features = features
         .map(|(index, &name)| Feature {
@@ -89,7 +97,7 @@ pub fn features(labels: &[u8], width: usize, height: usize, names: &[&str]) -> R
                 index,
                 colour: palette::hex(index as u8),
                 pixels: counts[index],
-                share: counts[index] as f64 / labels.len() as f64,
+                share: counts[index] as f64 / scale.pixels() as f64,
             },
             geometry: MultiPolygon { kind: "MultiPolygon", coordinates: std::mem::take(&mut regions[index]) },
         })

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::error::{ReportError, check_size};
 use super::palette;
 use super::rle::{CocoMask, of_labels};
+use super::scale::Scale;
 use crate::text::Class;
 
 /// Version of the document; raised when a field changes its meaning or goes.
@@ -34,7 +35,8 @@ pub struct Document {
 pub struct PhotoEntry {
     /// File name without its folder.
     pub file: String,
-    /// Width in pixels, upright; of the label map too.
+    /// Width in pixels, upright; of the label map and of all masks too. Beyond 4096 pixels a side the labels were made of a
+    /// smaller copy of the photo, and enlarged.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
@@ -54,7 +56,7 @@ pub struct ModelEntry {
 pub struct OptionsEntry {
     /// Name of the resolution.
     pub resolution: String,
-    /// `official` or `lite`.
+    /// `official`, `fast`, `one-pass` or `lite`.
     pub mode: crate::bundle::Mode,
     /// How the branches were fused.
     pub ensembling: crate::bundle::Ensembling,
@@ -127,7 +129,7 @@ pub struct SegmentEntry {
     /// Index of the class with the best fused score; none where a distractor is better.
     pub class: Option<usize>,
     /// Its pixels.
-    pub area: usize,
+    pub area: u64,
     /// As [`ClassEntry::bounds`].
     #[serde(rename = "box")]
     pub bounds: [usize; 4],
@@ -150,7 +152,8 @@ pub struct ScoreEntry {
     pub fused: f32,
 }
 
-/// Entries of the classes and of the rest, from `width * height` labels and confidences (0 to 255), row-major.
+/// Entries of the classes and of the rest, from labels and confidences (0 to 255) of the map's size, row-major. Areas, boxes
+/// and masks are those on the picture.
 ///
 /// `classes` are at most 254. What names were looked for and found as is left out: labels do not tell it.
 ///
@@ -159,18 +162,19 @@ pub struct ScoreEntry {
 pub fn regions(
     labels: &[u8],
     confidence: &[u8],
-    width: usize,
-    height: usize,
+    scale: &Scale,
     classes: &[Class],
 ) -> Result<(Vec<ClassEntry>, OtherEntry), ReportError> {
+    let (width, height) = scale.map;
     check_size("the confidence map", confidence.len(), 1, width, height)?;
     let masks = of_labels(labels, width, height)?;
     let mut sums = [0u64; 256];
     for (&label, &value) in labels.iter().zip(confidence) {
         sums[usize::from(label)] += u64::from(value);
     }
-    let share = |area: u64| area as f64 / labels.len() as f64;
-    let entries = classes.iter().zip(&masks).enumerate().map(|(index, (class, mask))| {
+    let share = |area: u64| area as f64 / scale.pixels() as f64;
+    let entries = classes.iter().zip(&masks).enumerate().map(|(index, (class, labelled))| {
+        let mask = labelled.scaled(scale);
         let [left, top, across, down] = mask.bounds();
         ClassEntry {
             index,
@@ -184,12 +188,12 @@ pub fn regions(
             colour: palette::hex(index as u8),
             area: mask.area(),
             share: share(mask.area()),
-            score: sums[index] as f64 / 255.0 / mask.area().max(1) as f64,
+            score: sums[index] as f64 / 255.0 / labelled.area().max(1) as f64,
             bounds: [left, top, left + across, top + down],
             mask: mask.to_coco(),
         }
     });
-    let other = &masks[255];
+    let other = masks[255].scaled(scale);
     let (area, mask) = (other.area(), other.to_coco());
     Ok((entries.collect(), OtherEntry { area, share: share(area), found_as: Vec::new(), mask }))
 }

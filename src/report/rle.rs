@@ -1,10 +1,11 @@
-//! COCO's run-length encoding of masks, as pycocotools writes and reads it (cocoapi `common/maskApi.c`).
+//! COCO's run-length encoding of masks, as pycocotools reads it (cocoapi `common/maskApi.c`).
 //!
 //! Pixels are counted column by column, top to bottom; the counts alternate between zeros and ones and start with zeros.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::error::{ReportError, check_size};
+use super::scale::Scale;
 
 /// The mask of one region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Rle {
 }
 
 /// A mask as COCO's JSON holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CocoMask {
     /// Height, then width, in pixels.
     pub size: [usize; 2],
@@ -46,28 +47,33 @@ impl Rle {
         Ok(runs.close(width, height))
     }
 
-    /// The row-major mask.
-    ///
-    /// # Errors
-    /// [`ReportError::Rle`] if the counts do not sum up to `width * height`.
-    pub fn decode(&self) -> Result<Vec<bool>, ReportError> {
-        let pixels = self.width.checked_mul(self.height).ok_or(ReportError::Rle("the picture is too large"))?;
-        let total = self.counts.iter().map(|&count| u64::from(count)).sum::<u64>();
-        if total != pixels as u64 {
-            return Err(ReportError::Rle("the runs do not fill the picture"));
+    /// The same mask, which has the size of the map, on the picture.
+    pub fn scaled(&self, scale: &Scale) -> Self {
+        if scale.map == scale.picture {
+            return self.clone();
         }
-        let mut mask = vec![false; pixels];
+        let mut columns: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.width];
         let mut position = 0;
         for (run, &count) in self.counts.iter().enumerate() {
             let end = position + count as usize;
-            if run % 2 == 1 {
-                for at in position..end {
-                    mask[at % self.height * self.width + at / self.height] = true;
-                }
+            while run % 2 == 1 && position < end {
+                let (x, y) = (position / self.height, position % self.height);
+                let length = (end - position).min(self.height - y);
+                columns[x].push((scale.row(y), scale.row(y + length)));
+                position += length;
             }
             position = end;
         }
-        Ok(mask)
+        let (width, height) = scale.picture;
+        let mut runs = Runs::default();
+        for (x, column) in columns.iter().enumerate() {
+            for left in scale.column(x)..scale.column(x + 1) {
+                for &(top, bottom) in column {
+                    runs.add(left * height + top, bottom - top);
+                }
+            }
+        }
+        runs.close(width, height)
     }
 
     /// Number of ones.
@@ -118,54 +124,9 @@ impl Rle {
         text
     }
 
-    /// Reads COCO's compressed text.
-    ///
-    /// # Errors
-    /// [`ReportError::Rle`] if the text is cut off, holds a foreign character or a count that is no length, or if the runs
-    /// do not fill the picture.
-    pub fn from_text(text: &str, width: usize, height: usize) -> Result<Self, ReportError> {
-        let mut counts: Vec<u32> = Vec::new();
-        let mut bytes = text.bytes();
-        while let Some(first) = bytes.next() {
-            let (mut byte, mut value, mut shift) = (first, 0i64, 0);
-            loop {
-                if !(48..112).contains(&byte) || shift > 30 {
-                    return Err(ReportError::Rle("it holds a foreign character or a number that is too large"));
-                }
-                let group = i64::from(byte - 48);
-                value |= (group & 0x1f) << shift;
-                shift += 5;
-                if group & 0x20 == 0 {
-                    if group & 0x10 != 0 {
-                        value |= -1 << shift;
-                    }
-                    break;
-                }
-                byte = bytes.next().ok_or(ReportError::Rle("it is cut off"))?;
-            }
-            if counts.len() > 2 {
-                value += i64::from(counts[counts.len() - 2]);
-            }
-            counts.push(u32::try_from(value).map_err(|_| ReportError::Rle("a run has no possible length"))?);
-        }
-        let total = counts.iter().map(|&count| u64::from(count)).sum::<u64>();
-        if width.checked_mul(height).map(|pixels| pixels as u64) != Some(total) {
-            return Err(ReportError::Rle("the runs do not fill the picture"));
-        }
-        Ok(Self { width, height, counts })
-    }
-
     /// The mask as COCO's JSON holds it.
     pub fn to_coco(&self) -> CocoMask {
         CocoMask { size: [self.height, self.width], counts: self.to_text() }
-    }
-
-    /// Reads a mask of COCO's JSON.
-    ///
-    /// # Errors
-    /// As [`Rle::from_text`].
-    pub fn from_coco(mask: &CocoMask) -> Result<Self, ReportError> {
-        Self::from_text(&mask.counts, mask.size[1], mask.size[0])
     }
 }
 
@@ -229,7 +190,6 @@ mod tests {
         let rle = Rle::encode(&mask, 3, 2).unwrap();
         assert_eq!(rle.counts, [1, 3, 2]);
         assert_eq!((rle.area(), rle.bounds()), (3, [0, 0, 2, 2]));
-        assert_eq!(rle.decode().unwrap(), mask);
         assert_eq!(rle.to_text(), "132");
     }
 
@@ -241,15 +201,6 @@ mod tests {
         assert_eq!((empty.counts.as_slice(), empty.bounds()), (&[6][..], [0; 4]));
         assert!(Rle::encode(&[], 0, 3).is_err());
         assert!(Rle::encode(&[true; 5], 2, 3).is_err());
-    }
-
-    #[test]
-    fn damaged_texts_are_refused() {
-        for text in ["", "6\u{7f}", "é", "P", "oooooooooooo", "7", "14", "1N"] {
-            assert!(Rle::from_text(text, 2, 3).is_err(), "{text}");
-        }
-        assert!(Rle::from_text("6", 2, 3).is_ok());
-        assert!(Rle::from_text("6", usize::MAX, 3).is_err());
     }
 
     #[test]

@@ -1,21 +1,25 @@
 //! The page's door to the crate: the only place that knows JavaScript types.
 
 mod graph;
+mod options;
+mod panics;
 mod threads;
 
 use std::rc::Rc;
 
 use async_trait::async_trait;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::bundle::{Bundle, BundleError, Ensembling, Mode, Source};
+use crate::bundle::{Bundle, BundleError, Mode, Source};
 use crate::engine::EngineChoice;
+use crate::photo::Photo;
 use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
-use crate::report;
+use crate::report::{self, png::View};
 pub use graph::{OnnxGraph, widen_weights};
+use options::{OptionsChange, OptionsView};
 pub use threads::{run_thread, start_threads};
 
 /// A model, a photo, names, and the last result.
@@ -23,7 +27,8 @@ pub use threads::{run_thread, start_threads};
 pub struct Zegformer {
     pipeline: Pipeline,
     observer: JsObserver,
-    result: Option<Segmentation>,
+    /// With the number that the page gave it.
+    result: Option<(u32, Segmentation)>,
 }
 
 #[wasm_bindgen]
@@ -74,10 +79,13 @@ impl Zegformer {
     /// Decodes a photo; `{width, height}`.
     #[wasm_bindgen(js_name = setPhoto)]
     pub fn set_photo(&mut self, bytes: &[u8]) -> Result<JsValue, JsError> {
-        let photo = self.pipeline.set_photo(bytes)?;
-        let size = Size { width: photo.width(), height: photo.height() };
-        self.result = None;
-        to_js(&size)
+        self.take_photo(Photo::decode(bytes)?)
+    }
+
+    /// Takes a photo that the browser decoded, `width * height * 4` RGBA bytes; `{width, height}`.
+    #[wasm_bindgen(js_name = setPixels)]
+    pub fn set_pixels(&mut self, width: usize, height: usize, rgba: Vec<u8>) -> Result<JsValue, JsError> {
+        self.take_photo(Photo::from_rgba(width, height, rgba)?)
     }
 
     /// Parses names; a list of `{name, synonyms}`.
@@ -96,38 +104,19 @@ impl Zegformer {
         let change: OptionsChange = serde_wasm_bindgen::from_value(options)
             .map_err(|error| JsError::new(&format!("these options are not understood: {error}")))?;
         let mut options = self.pipeline.options().clone();
-        if let Some(resolution) = change.resolution {
-            options.resolution = resolution;
-        }
-        options.mode = change.mode.unwrap_or(options.mode);
-        for (target, value) in [
-            (&mut options.lambda, change.lambda),
-            (&mut options.gamma, change.gamma),
-            (&mut options.margin, change.margin),
-            (&mut options.threshold, change.threshold),
-            (&mut options.temperature, change.temperature),
-        ] {
-            *target = value.unwrap_or(*target);
-        }
-        options.distractors = change.distractors.unwrap_or(options.distractors);
-        options.ensembling = match change.branch {
-            None => options.ensembling,
-            Some(Branch::Fused) => self.pipeline.bundle().classify.ensembling,
-            Some(Branch::Query) => Ensembling::Query,
-            Some(Branch::Image) => Ensembling::Image,
-        };
+        change.apply(&mut options, self.pipeline.bundle().classify.ensembling);
         Ok(self.pipeline.set_options(options)?)
     }
 
-    /// Runs the stages whose inputs changed.
-    pub async fn segment(&mut self) -> Result<JsValue, JsError> {
+    /// Runs the stages whose inputs changed. The result is known by `serial` from then on.
+    pub async fn segment(&mut self, serial: u32) -> Result<JsValue, JsError> {
         let result = self.pipeline.segment(&mut self.observer).await?;
-        let view = to_js(&ResultView::of(&result))?;
+        let view = to_js(&ResultView::of(&result, serial))?;
         for (name, bytes) in [("labels", &result.map.labels), ("confidence", &result.map.confidence)] {
             Reflect::set(&view, &name.into(), &Uint8Array::from(bytes.as_slice()))
                 .map_err(|_| JsError::new("the result could not be handed over"))?;
         }
-        self.result = Some(result);
+        self.result = Some((serial, result));
         Ok(view)
     }
 
@@ -136,16 +125,32 @@ impl Zegformer {
         self.pipeline.photo().map(|photo| photo.rgba().to_vec()).unwrap_or_default()
     }
 
-    /// The last result as a file: `labels.png`, `overlay.png`, `json`, `coco` or `geojson`.
-    pub fn export(&self, kind: &str) -> Result<Vec<u8>, JsError> {
-        let result = self.result.as_ref().ok_or_else(|| JsError::new("there is no result to save yet"))?;
-        Ok(report::export(&self.pipeline, result, kind)?)
+    /// The result `serial` as a file: `labels.png`, `overlay.png`, `json`, `coco` or `geojson`. Documents call the photo
+    /// `file`; an overlay is painted with `opacity` (0 to 1) and without the labels in `hidden`.
+    pub fn export(&self, serial: u32, kind: &str, file: &str, opacity: f32, hidden: &[u8]) -> Result<Vec<u8>, JsError> {
+        Ok(report::write(kind.parse()?, self.result(serial)?, file, &View { opacity, hidden })?)
     }
 
-    /// The photo with everything but one class transparent, as PNG.
-    pub fn cutout(&self, class: usize) -> Result<Vec<u8>, JsError> {
-        let result = self.result.as_ref().ok_or_else(|| JsError::new("there is no result to save yet"))?;
-        Ok(report::cutout(&self.pipeline, result, class)?)
+    /// The photo of the result `serial` with everything but one class transparent, as PNG.
+    pub fn cutout(&self, serial: u32, class: usize) -> Result<Vec<u8>, JsError> {
+        Ok(report::cutout(self.result(serial)?, class)?)
+    }
+}
+
+impl Zegformer {
+    fn take_photo(&mut self, photo: Photo) -> Result<JsValue, JsError> {
+        let photo = self.pipeline.take_photo(photo);
+        let size = Size { width: photo.width(), height: photo.height() };
+        self.result = None;
+        to_js(&size)
+    }
+
+    /// What the page shows, which is not always the last result. `www/protocol.js` knows the error's sentence.
+    fn result(&self, serial: u32) -> Result<&Segmentation, JsError> {
+        let shown = self.result.as_ref().filter(|(last, _)| *last == serial);
+        shown
+            .map(|(_, result)| result)
+            .ok_or_else(|| JsError::new("this result is not the last one any more; save again"))
     }
 }
 
@@ -229,28 +234,6 @@ struct ClassView<'a> {
     synonyms: &'a [String],
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OptionsChange {
-    resolution: Option<String>,
-    mode: Option<Mode>,
-    lambda: Option<f32>,
-    gamma: Option<f32>,
-    margin: Option<f32>,
-    threshold: Option<f32>,
-    temperature: Option<f32>,
-    branch: Option<Branch>,
-    distractors: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Branch {
-    Fused,
-    Query,
-    Image,
-}
-
 #[derive(Serialize)]
 struct EventView {
     stage: &'static str,
@@ -287,8 +270,12 @@ impl EventView {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResultView<'a> {
+    serial: u32,
     width: usize,
     height: usize,
+    photo_width: usize,
+    photo_height: usize,
+    options: OptionsView<'a>,
     classes: Vec<ShareView<'a>>,
     other: f32,
     other_as: &'a [String],
@@ -329,7 +316,8 @@ struct ScoreView<'a> {
 }
 
 impl<'a> ResultView<'a> {
-    fn of(result: &'a Segmentation) -> ResultView<'a> {
+    fn of(result: &'a Segmentation, serial: u32) -> ResultView<'a> {
+        let (photo_width, photo_height) = result.photo.original();
         let segment = |segment: &'a crate::pipeline::Segment| {
             let scores = &segment.scores;
             SegmentView {
@@ -348,8 +336,12 @@ impl<'a> ResultView<'a> {
             }
         };
         ResultView {
+            serial,
             width: result.map.width,
             height: result.map.height,
+            photo_width,
+            photo_height,
+            options: OptionsView::of(&result.options),
             classes: result
                 .classes
                 .iter()

@@ -93,7 +93,7 @@ async fn check_bindings(bundle: &Bundle, folder: &Folder) -> Result<String, Box<
 async fn run_once(bundle: Bundle, folder: Folder) -> Result<String, Box<dyn std::error::Error>> {
     let one_pass = bundle.image.one_pass.is_some();
     let mut pipeline = Pipeline::new(bundle, Rc::new(folder), EngineChoice::Cpu).await?;
-    let gray = png::overlay(&[128; SIDE * SIDE * 4], &[u8::MAX; SIDE * SIDE], SIDE, SIDE, 0.0)?;
+    let gray = png::overlay(&[128; SIDE * SIDE * 4], &[u8::MAX; SIDE * SIDE], SIDE, SIDE, &png::View::default())?;
     pipeline.set_photo(&gray)?;
     pipeline.set_classes(UNKNOWN_NAME)?;
     let mut options = pipeline.options().clone();

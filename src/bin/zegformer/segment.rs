@@ -9,6 +9,7 @@ use zegformer::engine::EngineChoice;
 use zegformer::pipeline::{ClassResult, Options, Pipeline, Segmentation, Unobserved};
 use zegformer::report::coco::Annotations;
 use zegformer::report::export::{Kind, annotate, annotations, write};
+use zegformer::report::png::View;
 
 use super::Failure;
 use super::folder::Folder;
@@ -16,7 +17,8 @@ use super::names::{Job, file_name, jobs};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Photos: JPEG, PNG, WebP, GIF (first frame) or BMP
+    /// Photos: JPEG, PNG, WebP, GIF (first frame) or BMP, up to 20,000 pixels a side and 100 megapixels. Those of more than
+    /// 4096 pixels a side are worked on at that size; labels, masks and polygons are enlarged to the photo's own
     #[arg(required = true, value_name = "PHOTO")]
     photos: Vec<PathBuf>,
 
@@ -51,7 +53,7 @@ struct Files {
     #[arg(long)]
     labels: bool,
 
-    /// STEM.overlay.png: the photo under the classes' colours
+    /// STEM.overlay.png: the photo under the classes' colours, at most 4096 pixels a side
     #[arg(long)]
     overlay: bool,
 
@@ -63,7 +65,7 @@ struct Files {
     #[arg(long)]
     geojson: bool,
 
-    /// annotations.coco.json: COCO annotations of all photos
+    /// annotations.coco.json: COCO annotations of all photos; `file_name` is a photo's path as it is given here
     #[arg(long)]
     coco: bool,
 }
@@ -255,12 +257,13 @@ async fn label(
     let result = pipeline.segment(&mut Unobserved).await.map_err(|error| say(&error))?;
     let name = file_name(&job.photo);
     for (kind, ending) in arguments.files.kinds() {
-        let bytes = write(kind, pipeline, &result, &name).map_err(|error| say(&error))?;
+        let bytes = write(kind, &result, &name, &View::default()).map_err(|error| say(&error))?;
         save(&arguments.out.join(format!("{}.{ending}", job.stem)), &bytes)?;
     }
     if arguments.files.coco {
-        let document = annotated.get_or_insert_with(|| annotations(pipeline, &result));
-        annotate(document, pipeline, &result, &name).map_err(|error| say(&error))?;
+        let document = annotated.get_or_insert_with(|| annotations(&result));
+        // One document for photos of several folders, in which names may repeat.
+        annotate(document, &result, &job.photo.to_string_lossy()).map_err(|error| say(&error))?;
     }
     Ok(summary(&result, job))
 }
@@ -282,6 +285,9 @@ fn summary(result: &Segmentation, job: &Job) -> String {
     };
     let mut parts: Vec<String> = shares.map(said).collect();
     parts.push(format!("other {:.1} %", result.other * 100.0));
+    if result.photo.original() != (result.map.width, result.map.height) {
+        parts.push(format!("worked on at {} x {} pixels", result.map.width, result.map.height));
+    }
     let ms: f64 = result.stages.iter().map(|(_, ms)| ms).sum();
     format!("{} ({ms:.0} ms, as {})", parts.join(", "), job.stem)
 }

@@ -2,14 +2,14 @@
 
 import { Chips, parseNames } from './chips.js';
 import { Client } from './client.js';
-import { Downloads, cutoutName, fileName, mediaType, save } from './downloads.js';
+import { Downloads } from './downloads.js';
 import { showExamples } from './examples.js';
 import { Legend } from './legend.js';
 import { Overlay } from './overlay.js';
 import { STOPPED, messageOf } from './protocol.js';
 import { showSegments } from './segments.js';
 import { Settings, readAddress } from './settings.js';
-import { Status, duration, megabytes, sentence, timings } from './status.js';
+import { Status, megabytes, outcome, sentence, timings } from './status.js';
 
 /** @import { EngineInfo, Options, Result } from './protocol.js' */
 
@@ -46,15 +46,10 @@ const overlay = new Overlay({
 const legend = new Legend(byId('legend'), byId('shares'), {
     hidden: (labels) => overlay.setHidden(labels),
     highlight: (label) => overlay.highlight(label),
-    cutout: (index) => attempt(async () => {
-        const name = result?.classes[index].name ?? '';
-        save(cutoutName(photoName, name), await client.cutout(index), 'image/png');
-    }),
+    cutout: (index) => downloads.cutout(index),
     add: (name) => chips.add([name]),
 });
-const downloads = new Downloads(byId('save'), (kind) => attempt(async () => {
-    save(fileName(photoName, kind), await client.export(kind), mediaType(kind));
-}));
+const downloads = new Downloads(byId('save'), { attempt, maker: () => client, view: () => overlay.view });
 const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')), {
     opacity: (value) => overlay.setOpacity(value),
     options(options) {
@@ -82,6 +77,9 @@ const client = new Client(address.model, address.engine, {
     bytes: (progress) => status.showBytes(progress),
     notice: notify,
     engine: showEngine,
+    again(made) {
+        if (!working) status.follow(made, 'Making the result again, to save it', 'Saved.');
+    },
 });
 
 /** What the user asked for; `null`: nothing new since the worker was told. */
@@ -96,8 +94,6 @@ let loaded = false;
 let modelBytes = 0;
 /** @type {Uint8Array} */
 let palette = new Uint8Array(0);
-/** @type {Result | null} */
-let result = null;
 /** @type {string[]} */
 let exampleNames = [];
 
@@ -280,11 +276,10 @@ async function useNames() {
 
 /** @param {Result | null} found */
 function show(found) {
-    result = found;
     overlay.showResult(found);
     legend.show(found);
     settings.showResult(found);
-    downloads.enable(found !== null);
+    downloads.show(found, photoName);
     byId('found').hidden = found === null;
     byId('segments-box').hidden = !found || found.segments.length === 0;
     const rows = /** @type {HTMLTableElement} */ (byId('segments')).tBodies[0];
@@ -292,7 +287,7 @@ function show(found) {
     if (!found) return;
     byId('timings').textContent = timings(found.stages);
     status.setMilliseconds(found.ms);
-    status.set('done', `Done in ${duration(found.ms)}.`);
+    status.set('done', outcome(found));
     document.dispatchEvent(new CustomEvent('zegformer:result', { detail: found }));
 }
 

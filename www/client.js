@@ -1,8 +1,8 @@
 /** The page's side of the worker: typed calls, and a cancel that always works. */
 
-import { STOPPED } from './protocol.js';
+import { BROKE_OFF, LOST, STOPPED, messageOf } from './protocol.js';
 
-/** @import { Calls, EngineChoice, EngineInfo, ExportKind, FromWorker, Loaded, Options, Photo, Result, StageEvent, ToWorker } from './protocol.js' */
+/** @import { Calls, EngineChoice, EngineInfo, Export, FromWorker, Loaded, Options, Photo, Result, StageEvent, ToWorker } from './protocol.js' */
 
 /** A step inside the wasm module cannot be interrupted; after this long the whole worker is replaced. */
 const PATIENCE_MS = 500;
@@ -15,6 +15,7 @@ const OF_A_RUN = ['setPhoto', 'setClasses', 'setOptions', 'segment'];
  *   bytes(progress: {file: string, done: number, total: number, finished: boolean}): void,
  *   notice(text: string): void,
  *   engine(info: EngineInfo): void,
+ *   again(made: Promise<unknown>): void,
  * }} Listener
  */
 
@@ -32,8 +33,12 @@ export class Client {
     /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void, call: keyof Calls}>} */
     #waiting = new Map();
     #worker;
-    /** @type {{photo: Uint8Array | null, classes: string, options: Options}} */
+    /** What the worker took. @type {{photo: Uint8Array | null, classes: string, options: Options}} */
     #kept = { photo: null, classes: '', options: {} };
+    /** What it was told last, taken or not. @type {{classes: string, options: Options}} */
+    #told = { classes: '', options: {} };
+    /** What the last result was made of. @type {{serial: number, classes: string, options: Options} | null} */
+    #made = null;
 
     /**
      * @param {string} model
@@ -72,6 +77,7 @@ export class Client {
 
     /** @param {string} text */
     async setClasses(text) {
+        this.#told.classes = text;
         const classes = await this.#call('setClasses', text);
         this.#kept.classes = text;
         return classes;
@@ -79,6 +85,7 @@ export class Client {
 
     /** @param {Options} options */
     async setOptions(options) {
+        Object.assign(this.#told.options, options);
         await this.#call('setOptions', options);
         Object.assign(this.#kept.options, options);
     }
@@ -89,18 +96,48 @@ export class Client {
     }
 
     /** @returns {Promise<Result>} */
-    segment() {
-        return this.#call('segment', this.#run);
+    async segment() {
+        const { classes } = this.#kept;
+        /** @type {Result} */
+        const result = await this.#call('segment', this.#run);
+        this.#made = { serial: result.serial, classes, options: result.options };
+        return result;
     }
 
-    /** @param {ExportKind} kind */
-    export(kind) {
-        return this.#call('export', kind);
+    /** @param {Export} what */
+    export(what) {
+        return this.#save(what.serial, () => this.#call('export', what));
     }
 
-    /** @param {number} index of the class */
-    cutout(index) {
-        return this.#call('cutout', index);
+    /**
+     * @param {number} serial of the result
+     * @param {number} index of the class
+     */
+    cutout(serial, index) {
+        return this.#save(serial, () => this.#call('cutout', serial, index));
+    }
+
+    /**
+     * A worker that was replaced has not the result that the page shows, and makes it again.
+     *
+     * @param {number} serial
+     * @param {() => Promise<Uint8Array>} save
+     */
+    async #save(serial, save) {
+        try {
+            return await save();
+        } catch (error) {
+            if (messageOf(error) !== LOST || this.#made?.serial !== serial) throw error;
+        }
+        const { classes, options } = this.#made;
+        // All is sent at once, so that no other call comes between; then the worker is where it was.
+        const steps = [this.#call('setClasses', classes), this.#call('setOptions', options), this.#call('segment', serial)];
+        const saved = Promise.all([...steps, save()]).then((answers) => /** @type {Uint8Array} */ (answers.at(-1)));
+        this.#call('setOptions', { ...options, ...this.#told.options }).catch(() => {});
+        // Names that are refused now were refused before.
+        this.#call('setClasses', this.#told.classes).catch(() => {});
+        this.#listener.again(saved);
+        return saved;
     }
 
     /** Asks the run to end after its present step. */
@@ -128,7 +165,11 @@ export class Client {
         const loading = this.load();
         // Sent at once, so that calls made after the restart come after these.
         const replayed = [loading];
-        if (photo) replayed.push(this.#call('setPhoto', photo));
+        if (photo) replayed.push(this.#call('setPhoto', photo).catch((error) => {
+            // It would break the next worker off too.
+            if (messageOf(error) === BROKE_OFF) this.#kept.photo = null;
+            throw error;
+        }));
         if (classes) replayed.push(this.#call('setClasses', classes));
         replayed.push(this.#call('setOptions', options));
         for (const { reject } of lost) reject(reason);

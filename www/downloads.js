@@ -1,6 +1,6 @@
 /** Saves results as files. */
 
-/** @import { ExportKind } from './protocol.js' */
+/** @import { ExportKind, Result } from './protocol.js' */
 
 /** @type {Record<ExportKind, {suffix: string, type: string}>} */
 const KINDS = {
@@ -53,24 +53,57 @@ export function save(name, bytes, type) {
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+/** @typedef {(act: () => Promise<void>) => void} Attempt says what goes wrong */
+/** @typedef {Pick<import('./client.js').Client, 'export' | 'cutout'>} Maker */
+
+/** Saves what is shown, under the photo's name. */
 export class Downloads {
+    #group;
+    #parts;
+    /** @type {Result | null} */
+    #result = null;
+    #photo = '';
+
     /**
      * @param {HTMLElement} group of buttons with `data-kind`
-     * @param {(kind: ExportKind) => Promise<void>} download
+     * @param {{attempt: Attempt, maker: () => Maker, view: () => {opacity: number, hidden: Uint8Array}}} parts
      */
-    constructor(group, download) {
-        this.group = group;
-        for (const button of group.querySelectorAll('button')) {
-            button.addEventListener('click', () => download(/** @type {ExportKind} */ (button.dataset.kind)));
+    constructor(group, parts) {
+        this.#group = group;
+        this.#parts = parts;
+        for (const button of this.#buttons()) {
+            button.addEventListener('click', () => this.#download(/** @type {ExportKind} */ (button.dataset.kind)));
         }
-        this.enable(false);
+        this.show(null, '');
     }
 
-    /** @param {boolean} on */
-    enable(on) {
-        for (const button of this.group.querySelectorAll('button')) button.disabled = !on;
+    /**
+     * @param {Result | null} result
+     * @param {string} photo its file name
+     */
+    show(result, photo) {
+        this.#result = result;
+        this.#photo = photo;
+        for (const button of this.#buttons()) button.disabled = result === null;
+    }
+
+    /** @param {number} index of a class of the result that is shown */
+    cutout(index) {
+        const [result, photo] = [this.#result, this.#photo];
+        if (!result) return;
+        const name = cutoutName(photo, result.classes[index].name);
+        this.#parts.attempt(async () => save(name, await this.#parts.maker().cutout(result.serial, index), 'image/png'));
+    }
+
+    /** @param {ExportKind} kind */
+    #download(kind) {
+        const [result, photo] = [this.#result, this.#photo];
+        if (!result) return;
+        const what = { serial: result.serial, kind, file: photo, ...this.#parts.view() };
+        this.#parts.attempt(async () => save(fileName(photo, kind), await this.#parts.maker().export(what), KINDS[kind].type));
+    }
+
+    #buttons() {
+        return this.#group.querySelectorAll('button');
     }
 }
-
-/** @param {ExportKind} kind */
-export const mediaType = (kind) => KINDS[kind].type;

@@ -138,6 +138,11 @@ export class Overlay {
         this.#redraw();
     }
 
+    /** As it is painted, but for what the pointer highlights. */
+    get view() {
+        return { opacity: this.#opacity, hidden: Uint8Array.from(this.#hidden) };
+    }
+
     /** @param {Set<number>} hidden class indices */
     setHidden(hidden) {
         this.#hidden = hidden;

@@ -20,8 +20,11 @@
  * @typedef {{
  *   query: number, area: number, box: [number, number, number, number], class: number | null, scores: Score[],
  * }} Segment
+ * A result; `serial` is the run that made it. Labels have the size at which the photo was worked on, `photoWidth` and
+ * `photoHeight` are its own.
  * @typedef {{
- *   width: number, height: number, labels: Uint8Array, confidence: Uint8Array,
+ *   serial: number, width: number, height: number, photoWidth: number, photoHeight: number, options: Required<Options>,
+ *   labels: Uint8Array, confidence: Uint8Array,
  *   classes: {
  *     name: string, sameAs: string | null, about: string | null, kinds: string[], foundAs: string[], seen: boolean | null,
  *     share: number,
@@ -30,15 +33,19 @@
  * }} Result
  * @typedef {'labels.png' | 'overlay.png' | 'json' | 'coco' | 'geojson'} ExportKind
  *
+ * What is to be saved: of which result, as what; the photo's file name for documents, opacity and hidden labels for overlays.
+ * @typedef {{serial: number, kind: ExportKind, file: string, opacity: number, hidden: Uint8Array}} Export
+ *
  * @typedef {{
  *   engine: EngineInfo, bundle: BundleInfo,
  *   setPhoto(bytes: Uint8Array): {width: number, height: number},
+ *   setPixels(width: number, height: number, rgba: Uint8Array): {width: number, height: number},
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
- *   segment(): Promise<Result>,
+ *   segment(serial: number): Promise<Result>,
  *   pixels(): Uint8Array,
- *   export(kind: ExportKind): Uint8Array,
- *   cutout(index: number): Uint8Array,
+ *   export(serial: number, kind: ExportKind, file: string, opacity: number, hidden: Uint8Array): Uint8Array,
+ *   cutout(serial: number, index: number): Uint8Array,
  *   free(): void,
  * }} Zegformer
  * @typedef {{
@@ -58,8 +65,8 @@
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
  *   segment(run: number): Result,
- *   export(kind: ExportKind): Uint8Array,
- *   cutout(index: number): Uint8Array,
+ *   export(what: Export): Uint8Array,
+ *   cutout(serial: number, index: number): Uint8Array,
  * }} Calls
  * @typedef {{engine: EngineInfo, bundle: BundleInfo, bytes: number, palette: Uint8Array, notice: string}} Loaded
  * @typedef {{width: number, height: number, pixels: Uint8Array}} Photo
@@ -76,6 +83,12 @@
 
 /** The error message of a run that was ended on request. */
 export const STOPPED = 'stopped';
+
+/** The error message of a save whose result the module has no more. */
+export const LOST = 'this result is not the last one any more; save again';
+
+/** The error message where the module stopped in the middle of its work. */
+export const BROKE_OFF = 'the page’s program broke off, as it does where memory runs out; choose a smaller photo, or close other pages and load this one again';
 
 /** No more classes than labels: 255 means "nothing named". */
 export const OTHER = 255;

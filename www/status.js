@@ -1,6 +1,6 @@
 /** The status line: state, a sentence, progress, the engine. */
 
-/** @import { EngineInfo, StageEvent } from './protocol.js' */
+/** @import { EngineInfo, Result, StageEvent } from './protocol.js' */
 
 /** @typedef {'loading' | 'ready' | 'running' | 'done' | 'error'} State */
 
@@ -33,6 +33,17 @@ export function duration(ms) {
 }
 
 /**
+ * How a run ended, and whether at the photo's own size.
+ *
+ * @param {Result} result
+ */
+export function outcome({ ms, width, height, photoWidth, photoHeight }) {
+    const done = `Done in ${duration(ms)}.`;
+    if (width === photoWidth && height === photoHeight) return done;
+    return `${done} Worked on at ${width} × ${height} pixels; labels, masks and polygons are saved at the photo’s ${photoWidth} × ${photoHeight}.`;
+}
+
+/**
  * The stages that took time, in the order in which they run.
  *
  * @param {Record<string, number>} stages milliseconds
@@ -50,6 +61,8 @@ export class Status {
     #badge;
     #stop;
     #doing = '';
+    /** How often the line was set. */
+    #turn = 0;
 
     /**
      * @param {{line: HTMLElement, text: HTMLElement, progress: HTMLProgressElement, badge: HTMLElement, stop: HTMLElement}} parts
@@ -71,6 +84,7 @@ export class Status {
      * @param {string} text
      */
     set(state, text) {
+        this.#turn += 1;
         this.#text.textContent = text;
         this.#line.dataset.state = state;
         this.#doing = '';
@@ -78,6 +92,20 @@ export class Status {
         this.#stop.hidden = state !== 'running';
         this.#progress.hidden = !busy;
         if (!busy) this.#progress.removeAttribute('value');
+    }
+
+    /**
+     * Tells of work that is no run, and of its end unless the line tells of something else by then, such as an error.
+     *
+     * @param {Promise<unknown>} work
+     * @param {string} doing
+     * @param {string} done
+     */
+    async follow(work, doing, done) {
+        this.set('running', doing);
+        const turn = this.#turn;
+        const ended = await work.then(() => true, () => false);
+        if (turn === this.#turn) this.set(ended ? 'done' : 'ready', ended ? done : 'Stopped.');
     }
 
     /** @param {number} ms of the last run */

@@ -10,6 +10,7 @@ const FILES = [
     'www/app.js',
     'www/chips.js',
     'www/client.js',
+    'www/decode.js',
     'www/downloads.js',
     'www/examples.js',
     'www/icon.svg',

@@ -3,11 +3,12 @@
  * comes in while the photo or the names are taken ends their run before it begins.
  */
 
+import { takePhoto } from './decode.js';
 import { ModelFiles } from './model-files.js';
-import { OTHER, STOPPED, messageOf } from './protocol.js';
+import { BROKE_OFF, OTHER, STOPPED, messageOf } from './protocol.js';
 import { startThreads, startWasm } from './wasm-module.js';
 
-/** @import { Calls, EngineChoice, EngineInfo, ExportKind, FromWorker, Options, StageEvent, ToWorker, Zegformer } from './protocol.js' */
+/** @import { Calls, EngineChoice, EngineInfo, FromWorker, Options, StageEvent, ToWorker, Zegformer } from './protocol.js' */
 
 /** @type {{postMessage(message: FromWorker, transfer?: Transferable[]): void, onmessage: ((event: MessageEvent<ToWorker>) => void) | null}} */
 const page = /** @type {any} */ (globalThis);
@@ -68,7 +69,7 @@ async function goOnWithCpu(error) {
     const { zegformer: cpu, engine: info } = await open('cpu');
     page.postMessage({ engine: { ...info, reason: messageOf(error) } });
     page.postMessage({ notice: `The CPU goes on in the GPU's place: ${messageOf(error)}` });
-    if (kept.photo) cpu.setPhoto(kept.photo);
+    if (kept.photo) await takePhoto(cpu, kept.photo);
     if (kept.classes) cpu.setClasses(kept.classes);
     cpu.setOptions(kept.options);
     return cpu;
@@ -97,8 +98,8 @@ const calls = {
         }
         return { bundle: loaded.zegformer.bundle, engine: loaded.engine, bytes: files.totalBytes, palette: wasm.palette(OTHER), notice };
     },
-    setPhoto(bytes) {
-        const size = opened().setPhoto(bytes);
+    async setPhoto(bytes) {
+        const size = await takePhoto(opened(), bytes);
         kept.photo = bytes;
         return { ...size, pixels: opened().pixels() };
     },
@@ -115,15 +116,15 @@ const calls = {
         present = run;
         if (cancelled === run) throw new Error(STOPPED);
         try {
-            return await opened().segment();
+            return await opened().segment(run);
         } catch (error) {
             await files?.forgetNamed(messageOf(error));
             if (!lostGpu(error) || engine?.kind === 'cpu') throw error;
-            return await (await goOnWithCpu(error)).segment();
+            return await (await goOnWithCpu(error)).segment(run);
         }
     },
-    export: (kind) => opened().export(/** @type {ExportKind} */ (kind)),
-    cutout: (index) => opened().cutout(index),
+    export: ({ serial, kind, file, opacity, hidden }) => opened().export(serial, kind, file, opacity, hidden),
+    cutout: (serial, index) => opened().cutout(serial, index),
 };
 
 /** @param {unknown} value */
@@ -146,9 +147,9 @@ page.onmessage = ({ data }) => {
             const value = await /** @type {(...args: any[]) => unknown} */ (calls[call])(...args);
             page.postMessage({ id, value }, buffersOf(value));
         } catch (error) {
-            // After a trap the module's memory is in no known state.
-            const fatal = error instanceof WebAssembly.RuntimeError;
-            page.postMessage({ id, error: messageOf(error), fatal });
+            // After a trap the module's memory is in no known state; a range error is what scripts get where none is left.
+            const fatal = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+            page.postMessage({ id, error: fatal ? BROKE_OFF : messageOf(error), fatal });
         }
     });
 };

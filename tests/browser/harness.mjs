@@ -11,6 +11,8 @@ import { serve } from './server.mjs';
 export const DIST = process.env.DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 
 export const PHOTO = fileURLToPath(new URL('../photos/chelsea.png', import.meta.url));
+/** The same photo, smaller, in a format that the module leaves to the browser. */
+export const AVIF = fileURLToPath(new URL('../photos/chelsea.avif', import.meta.url));
 /** `build.sh` says which. */
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** A software adapter needs its time. */
@@ -176,5 +178,21 @@ export async function dropFile(page, name, bytes, type) {
         dropped.items.add(new File([data], fileName, { type: mediaType }));
         return dropped;
     }, [bytes.toString('base64'), name, type]);
+    await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer });
+}
+
+/** Drops a PNG of any size, which the browser paints. @param {Page} page @param {string} name @param {number} width @param {number} height */
+export async function dropPainted(page, name, width, height) {
+    const transfer = await page.evaluateHandle(async ([fileName, wide, tall]) => {
+        const canvas = new OffscreenCanvas(wide, tall);
+        const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d'));
+        context.fillStyle = '#a86';
+        context.fillRect(0, 0, wide, tall);
+        context.fillStyle = '#46a';
+        context.fillRect(wide / 3, 0, wide / 3, tall);
+        const dropped = new DataTransfer();
+        dropped.items.add(new File([await canvas.convertToBlob()], fileName, { type: 'image/png' }));
+        return dropped;
+    }, /** @type {[string, number, number]} */ ([name, width, height]));
     await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer });
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { PATIENCE_MS, PHOTO, dropFile, start } from './harness.mjs';
+import { AVIF, PATIENCE_MS, PHOTO, dropFile, dropPainted, start } from './harness.mjs';
 
 /** @type {Awaited<ReturnType<typeof start>>} */
 let browser;
@@ -29,6 +29,42 @@ describe('trouble', { timeout: 2 * PATIENCE_MS }, () => {
         await page.waitForFunction(() => document.getElementById('status')?.innerText.includes('damaged'));
         await page.setInputFiles('#file', PHOTO);
         await page.waitForSelector('#status[data-state=done]');
+        await zeg.close();
+    });
+
+    test('what the module does not decode the browser may, and nothing else', async () => {
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall');
+        await zeg.state('ready');
+        const picture = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>');
+        await dropFile(page, 'drawing.svg', picture, 'image/svg+xml');
+        await zeg.state('error');
+        assert.match(await zeg.text(), /^This is not an image that can be read here/);
+        await page.setInputFiles('#file', AVIF);
+        await page.waitForSelector('#status[data-state=done]');
+        const { width, height, labels } = await zeg.lastMap();
+        assert.deepEqual([width, height], [226, 150]);
+        assert.ok(labels.filter((label) => label === 0).length > labels.length / 3, 'the cat is not found');
+        await zeg.close();
+    });
+
+    test('a photo that takes all memory is told as such, and the page goes on', async () => {
+        const path = 'www/wasm-module.js';
+        const script = (await readFile(new URL(`../../dist/${path}`, import.meta.url))).toString();
+        assert.match(script, /MOST_PAGES = \[65536/);
+        const small = Buffer.from(script.replace(/MOST_PAGES = \[[^\]]*\]/, 'MOST_PAGES = [4096]'));
+        browser.server.intercept = (asked) => (asked === path ? { type: 'text/javascript', body: small } : undefined);
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat,wall');
+        await zeg.state('ready');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        await dropPainted(page, 'huge.png', 9000, 7000);
+        await page.waitForSelector('#status[data-state=error]');
+        assert.match(await zeg.text(), /memory runs out; choose a smaller photo/);
+        // The result that is still shown is made again.
+        const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-kind="labels.png"]')]);
+        assert.equal(download.suggestedFilename(), 'chelsea.labels.png');
+        await page.setInputFiles('#file', AVIF);
+        await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.results.at(-1).width === 226);
         await zeg.close();
     });
 

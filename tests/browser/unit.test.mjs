@@ -10,7 +10,7 @@ import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
 import { nearest } from '../../www/segments.js';
 import { readAddress } from '../../www/settings.js';
-import { duration, megabytes, sentence, timings } from '../../www/status.js';
+import { duration, megabytes, outcome, sentence, timings } from '../../www/status.js';
 
 test('names are split at commas, semicolons and lines; synonyms stay together', () => {
     assert.deepEqual(parseNames('cat, sofa | couch;wall\n\n tall   tree ,,;'), ['cat', 'sofa | couch', 'wall', 'tall tree']);
@@ -137,6 +137,9 @@ test('messages are sentences', () => {
     assert.equal(megabytes(1_250_000), '1.3 MB');
     assert.equal(duration(812.4), '812 ms');
     assert.equal(duration(1834), '1.8 s');
+    const found = /** @type {any} */ ({ ms: 1834, width: 451, height: 300, photoWidth: 451, photoHeight: 300 });
+    assert.equal(outcome(found), 'Done in 1.8 s.');
+    assert.match(outcome({ ...found, photoWidth: 5000 }), /^Done in 1\.8 s\. Worked on at 451 × 300 pixels; .* 5000 × 300\.$/);
     assert.equal(timings({ classify: 1, text: 0, segmenter: 1200 }), 'Last run: segmenter 1.2 s, classify 1 ms.');
 });
 

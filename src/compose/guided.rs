@@ -41,7 +41,7 @@ pub(super) fn compose(
     lines.for_each_init(
         || vec![0.0; cells.channels],
         |pixel, ((row, colours), (labels, confidence))| {
-            for (x, (column, colour)) in columns.0.iter().zip(colours.chunks_exact(4)).enumerate() {
+            for (x, (column, colour)) in columns.0.iter().zip(colours.as_chunks::<4>().0).enumerate() {
                 if cells.agree[row.tap.low * grid.0 + column.tap.low] {
                     cells.interpolate(row, column, pixel);
                 } else {
@@ -178,7 +178,7 @@ fn colours(photo: &Photo, (columns, rows): (usize, usize), extent: (f32, f32)) -
     let mut sums = vec![[0u64; 4]; columns * rows];
     for (y, line) in photo.rgba().chunks_exact(photo.width() * 4).enumerate() {
         let row = cell(y, photo.height(), extent.1, rows);
-        for (pixel, column) in line.chunks_exact(4).zip(&column) {
+        for (pixel, column) in line.as_chunks::<4>().0.iter().zip(&column) {
             let sum = &mut sums[row * columns + column];
             for k in 0..3 {
                 sum[k] += u64::from(pixel[k]);

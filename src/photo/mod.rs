@@ -135,11 +135,9 @@ impl Photo {
             let (value, alpha) = (u32::from(value), u32::from(alpha));
             ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
         };
-        let rgb: Vec<u8> = self
-            .rgba
-            .chunks_exact(4)
-            .flat_map(|p| [on_white(p[0], p[3]), on_white(p[1], p[3]), on_white(p[2], p[3])])
-            .collect();
+        let (pixels, _) = self.rgba.as_chunks();
+        let rgb: Vec<u8> =
+            pixels.iter().flat_map(|&[r, g, b, a]| [on_white(r, a), on_white(g, a), on_white(b, a)]).collect();
         let rgb = bilinear::<3>(&rgb, (self.width, self.height), (width, height));
         Resized { width, height, rgb }
     }

@@ -52,8 +52,8 @@ fn horizontal<const CHANNELS: usize>(pixels: &[u8], width: usize, columns: &[Wei
     for row in pixels.chunks_exact(width * CHANNELS) {
         for column in columns {
             let mut sums = [1i32 << (BITS - 1); CHANNELS];
-            let taps = row[column.first * CHANNELS..].chunks_exact(CHANNELS);
-            for (pixel, &weight) in taps.zip(&column.weights) {
+            let (taps, _) = row[column.first * CHANNELS..].as_chunks::<CHANNELS>();
+            for (pixel, &weight) in taps.iter().zip(&column.weights) {
                 for (sum, &value) in sums.iter_mut().zip(pixel) {
                     *sum += i32::from(value) * weight;
                 }

@@ -85,7 +85,7 @@ pub fn overlay(rgba: &[u8], labels: &[u8], width: usize, height: usize, view: &V
     };
     let outlined = outlines(labels, width, 1 + width.max(height) / PIXELS_PER_OUTLINE);
     let mut pixels = Vec::with_capacity(width * height * 3);
-    for ((pixel, &label), outlined) in rgba.chunks_exact(4).zip(labels).zip(outlined) {
+    for ((pixel, &label), outlined) in rgba.as_chunks::<4>().0.iter().zip(labels).zip(outlined) {
         let colour = palette::colour(label);
         let weight = match label {
             OTHER => 0,
@@ -109,9 +109,10 @@ pub fn cutout(rgba: &[u8], labels: &[u8], width: usize, height: usize, class: u8
     check_size("the label map", labels.len(), 1, width, height)?;
     check_size("the photo", rgba.len(), 4, width, height)?;
     let mut pixels = vec![0; rgba.len()];
-    for ((target, pixel), &label) in pixels.chunks_exact_mut(4).zip(rgba.chunks_exact(4)).zip(labels) {
+    let targets = pixels.as_chunks_mut::<4>().0.iter_mut();
+    for ((target, &pixel), &label) in targets.zip(rgba.as_chunks::<4>().0).zip(labels) {
         if label == class {
-            target.copy_from_slice(pixel);
+            *target = pixel;
         }
     }
     encode(&pixels, width, height, ColorType::Rgba)

@@ -80,8 +80,9 @@ impl Table {
                 }
             }
             TableEncoding::F16 => {
-                for (sum, bytes) in target.iter_mut().zip(self.bytes[2 * cells.start..2 * cells.end].chunks_exact(2)) {
-                    *sum += f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+                let (halves, _) = self.bytes[2 * cells.start..2 * cells.end].as_chunks();
+                for (sum, &bytes) in target.iter_mut().zip(halves) {
+                    *sum += f16::from_le_bytes(bytes).to_f32();
                 }
             }
         }

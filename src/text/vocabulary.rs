@@ -116,8 +116,8 @@ impl Vocabulary {
             Branch::Query => &self.query,
             Branch::Image => self.image.as_ref().unwrap_or(&self.query),
         };
-        let cells = cells(bytes, row, self.width).chunks_exact(2);
-        cells.map(|cell| f16::from_le_bytes([cell[0], cell[1]]).to_f32()).collect()
+        let (halves, _) = cells(bytes, row, self.width).as_chunks();
+        halves.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect()
     }
 }
 

@@ -64,6 +64,6 @@ impl Golden {
         let entry = &self.entries[name];
         assert_eq!(entry.kind, "f32", "{name}");
         let end = entry.offset + 4 * entry.shape.iter().product::<usize>();
-        self.bytes[entry.offset..end].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        self.bytes[entry.offset..end].as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
     }
 }

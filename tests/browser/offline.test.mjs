@@ -2,9 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
-import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
 
 /** @type {Awaited<ReturnType<typeof start>>} */
@@ -61,9 +59,9 @@ test('a server in trouble does not take the kept model away', { timeout: PATIENC
 test('the service worker keeps every file of the page', async () => {
     const www = new URL('../../www/', import.meta.url);
     const listed = [...(await readFile(new URL('sw.js', www), 'utf8')).matchAll(/'(www\/[^']+)'/g)].map(([, path]) => path);
-    const files = (await readdir(www, { recursive: true, withFileTypes: true }))
-        .filter((entry) => entry.isFile() && /\.(js|css|svg|jpg)$/.test(entry.name) && entry.name !== 'sw.js')
-        .map((entry) => relative(fileURLToPath(new URL('..', www)), join(entry.parentPath, entry.name)));
+    const files = (await readdir(www, { recursive: true }))
+        .filter((path) => /\.(js|css|svg|jpg)$/.test(path) && path !== 'sw.js')
+        .map((path) => `www/${path}`);
     const built = ['www/wasm/zegformer.js', 'www/wasm/zegformer_bg.wasm'];
     assert.deepEqual(listed.sort(), [...files, ...built].sort());
 });

@@ -6,6 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 WASM_TARGET=wasm32-unknown-unknown
 TOOLS=$PWD/target/tools
+# Of rustup, where there is no Rust: newer ones have lints that the code does not know yet.
+RUST=1.96
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
@@ -71,8 +73,8 @@ need_rust() {
 
 has_recent_rust() {
     command -v cargo >/dev/null && rust_at_least rustc && return
-    # Rustup's default may be older than its stable toolchain.
-    rust_at_least "$(rustup which --toolchain stable rustc 2>/dev/null)" && export RUSTUP_TOOLCHAIN=stable
+    # Rustup's default may be older than what use_rustup installed.
+    rust_at_least "$(rustup which --toolchain $RUST rustc 2>/dev/null)" && export RUSTUP_TOOLCHAIN=$RUST
 }
 
 use_debian_rust() {
@@ -82,7 +84,7 @@ use_debian_rust() {
     PATH=/usr/bin:$PATH
 }
 
-# Rust's stable toolchain, by the rustup that is there, by apt's (Ubuntu since 24.04), or by that of its own installer.
+# By the rustup that is there, by apt's (Ubuntu since 24.04), or by that of its own installer.
 use_rustup() {
     if ! command -v rustup >/dev/null && ! { in_apt rustup && apt_install rustup; }; then
         need curl curl
@@ -91,10 +93,10 @@ use_rustup() {
             RUSTUP_INIT_SKIP_PATH_CHECK=yes sh -s -- -y --quiet --no-modify-path --profile minimal --default-toolchain none
         PATH=$HOME/.cargo/bin:$PATH
     fi
-    say "Installing Rust's stable toolchain with rustup"
-    rustup --quiet toolchain install stable --no-self-update --profile minimal \
+    say "Installing Rust $RUST with rustup"
+    rustup --quiet toolchain install $RUST --no-self-update --profile minimal \
         --component clippy --component rustfmt --component rust-src
-    export RUSTUP_TOOLCHAIN=stable
+    export RUSTUP_TOOLCHAIN=$RUST
 }
 
 need_lints() {

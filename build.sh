@@ -274,12 +274,13 @@ build() {
     finish_dist
 }
 
-# The service worker caches by a version made of all that it serves.
+# The service worker caches by a version made of all that it serves; of the models, what each consists of.
 finish_dist() {
-    local version
+    local version bundles
     version=$(find dist -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16)
     if [ -f dist/www/sw.js ]; then
-        sed "s/BUILD_VERSION/$version/g" dist/www/sw.js >dist/sw.js
+        bundles=$(cd dist && find models -name bundle.json | sort | tr '\n' ' ')
+        sed "s/BUILD_VERSION/$version/g; s|BUILD_BUNDLES|$bundles|" dist/www/sw.js >dist/sw.js
         rm dist/www/sw.js
     fi
 }

@@ -1,15 +1,18 @@
 /** Wires the page together: photo and names go in, the worker runs, the overlay and the legend show. */
 
+import { keepAddress, readAddress } from './address.js';
 import { Chips, parseNames } from './chips.js';
 import { Client } from './client.js';
 import { Downloads } from './downloads.js';
 import { showExamples } from './examples.js';
 import { Legend } from './legend.js';
-import { Overlay } from './overlay.js';
+import { Overlay, inWords } from './overlay.js';
+import { receivePhotos } from './photos.js';
 import { STOPPED, messageOf } from './protocol.js';
 import { showSegments } from './segments.js';
-import { Settings, readAddress } from './settings.js';
+import { Settings } from './settings.js';
 import { Status, megabytes, outcome, sentence, timings } from './status.js';
+import { keepPage } from './updates.js';
 
 /** @import { EngineInfo, Options, Result } from './protocol.js' */
 
@@ -32,15 +35,19 @@ const file = /** @type {HTMLInputElement} */ (byId('file'));
 const status = new Status({
     line: byId('status'),
     text: byId('status-text'),
+    detail: byId('status-detail'),
+    spoken: byId('spoken'),
     progress: /** @type {HTMLProgressElement} */ (byId('progress')),
     badge: byId('engine-badge'),
     stop: byId('stop'),
+    retry: byId('retry'),
 });
 const overlay = new Overlay({
     stage: drop,
     photo: /** @type {HTMLCanvasElement} */ (byId('photo')),
     canvas: /** @type {HTMLCanvasElement} */ (byId('overlay')),
     readout: byId('readout'),
+    spoken: byId('spoken'),
     box: byId('segment-box'),
 });
 const legend = new Legend(byId('legend'), byId('shares'), {
@@ -54,9 +61,11 @@ const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')),
     opacity: (value) => overlay.setOpacity(value),
     options(options) {
         wanted.options = { ...wanted.options, ...options };
+        keepChoices();
         soon();
     },
     engine: (choice) => attempt(async () => {
+        keepChoices();
         status.set('loading', 'Changing the engine');
         const loaded = await client.changeEngine(choice);
         if (loaded.notice) notify(loaded.notice);
@@ -67,6 +76,7 @@ const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')),
 });
 const chips = new Chips(byId('chips'), /** @type {HTMLInputElement} */ (byId('classes')), (names) => {
     wanted.names = names;
+    keepChoices();
     soon();
 });
 const client = new Client(address.model, address.engine, {
@@ -92,6 +102,7 @@ let photoName = '';
 let hasPhoto = false;
 let loaded = false;
 let modelBytes = 0;
+let fitsAddress = true;
 /** @type {Uint8Array} */
 let palette = new Uint8Array(0);
 /** @type {string[]} */
@@ -134,8 +145,21 @@ async function attempt(act) {
     try {
         await act();
     } catch (error) {
-        if (messageOf(error) !== STOPPED) status.set('error', sentence(messageOf(error)));
+        if (messageOf(error) !== STOPPED) fail(error);
     }
+}
+
+/** @param {unknown} error */
+function fail(error) {
+    // Without a model all calls fail; why there is none says more.
+    status.set('error', sentence(messageOf(client.lost ?? error)), { retry: !loaded || client.lost !== null });
+}
+
+/** A reload and a copied address keep names and settings. */
+function keepChoices() {
+    const { engine, mode } = settings.chosen;
+    const { model } = address;
+    fitsAddress = keepAddress({ classes: chips.names.join(), engine, model, mode: loaded ? mode : address.mode });
 }
 
 // --- the run --------------------------------------------------------------------------------------------------
@@ -179,7 +203,7 @@ async function work() {
 async function step() {
     client.begin();
     try {
-        if (!loaded) await load();
+        if (!loaded || client.lost) await load();
         if (wanted.photo) await usePhoto();
         if (wanted.names) await useNames();
         if (wanted.options) {
@@ -200,7 +224,7 @@ async function step() {
     } catch (error) {
         const message = messageOf(error);
         if (message !== STOPPED) {
-            status.set('error', sentence(message));
+            fail(error);
             return true;
         }
         if (!again) status.set('ready', 'Stopped. Change a name or a setting to go on.');
@@ -212,6 +236,8 @@ async function load() {
     status.set('loading', 'Starting');
     try {
         const model = await client.load();
+        // After a failed restart the new worker has been told all that the old one knew.
+        if (loaded) return;
         loaded = true;
         modelBytes = model.bytes;
         palette = model.palette;
@@ -288,65 +314,39 @@ function show(found) {
     byId('timings').textContent = timings(found.stages);
     status.setMilliseconds(found.ms);
     status.set('done', outcome(found));
+    status.say(inWords(found));
     document.dispatchEvent(new CustomEvent('zegformer:result', { detail: found }));
 }
 
 // --- photos in ------------------------------------------------------------------------------------------------
+
+let choices = 0;
+
+/** A photo is chosen, though it may take a while to come; tells later whether none was chosen since. */
+function beginChoice() {
+    choices += 1;
+    const mine = choices;
+    return () => mine === choices;
+}
 
 /**
  * @param {Blob} blob
  * @param {string} name
  */
 function takePhoto(blob, name) {
+    beginChoice();
     wanted.photo = { blob, name };
     clearTimeout(timer);
     work();
 }
 
-file.addEventListener('change', () => {
-    const [chosen] = file.files ?? [];
-    if (chosen) takePhoto(chosen, chosen.name);
-    // The same file can be chosen again.
-    file.value = '';
+receivePhotos(file, drop, {
+    take: takePhoto,
+    notice: notify,
+    refuse: (text) => status.set('error', text),
 });
 
-/** Text that is dragged into the field of names is none of the photo's business. @param {DragEvent} event */
-const carriesFiles = (event) => Boolean(event.dataTransfer?.types.includes('Files'));
-/** A dropped link would take the page away. @param {DragEvent} event */
-const carriesLink = (event) => Boolean(event.dataTransfer?.types.includes('text/uri-list'));
-
-let depth = 0;
-document.addEventListener('dragenter', (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    depth += 1;
-    drop.classList.add('is-over');
-});
-document.addEventListener('dragleave', (event) => {
-    if (!carriesFiles(event)) return;
-    depth = Math.max(0, depth - 1);
-    if (depth === 0) drop.classList.remove('is-over');
-});
-document.addEventListener('dragover', (event) => {
-    if (carriesFiles(event) || carriesLink(event)) event.preventDefault();
-});
-document.addEventListener('drop', (event) => {
-    if (!carriesFiles(event) && !carriesLink(event)) return;
-    event.preventDefault();
-    depth = 0;
-    drop.classList.remove('is-over');
-    const [dropped] = event.dataTransfer?.files ?? [];
-    if (dropped) takePhoto(dropped, dropped.name);
-    else status.set('error', 'That was not a file. Save the photo first, or copy and paste it.');
-});
-document.addEventListener('paste', (event) => {
-    const picture = [...event.clipboardData?.files ?? []].find((pasted) => pasted.type.startsWith('image/'));
-    if (!picture) return;
-    event.preventDefault();
-    takePhoto(picture, 'pasted.png');
-});
-
-showExamples(byId('examples'), (photo, name, names) => {
+showExamples(byId('examples'), beginChoice, (photo, name, names) => {
     const own = chips.names.length > 0 && chips.names.join() !== exampleNames.join();
     if (!own) {
         exampleNames = names;
@@ -359,6 +359,17 @@ showExamples(byId('examples'), (photo, name, names) => {
 
 const stop = () => attempt(() => client.cancel());
 byId('stop').addEventListener('click', stop);
+byId('retry').addEventListener('click', work);
+const copyLink = byId('copy-link');
+copyLink.hidden = !navigator.clipboard;
+copyLink.addEventListener('click', () => attempt(async () => {
+    if (!fitsAddress) throw new Error('these are too many names for a link');
+    await navigator.clipboard.writeText(location.href);
+    copyLink.textContent = 'Copied';
+    setTimeout(() => {
+        copyLink.textContent = 'Copy link';
+    }, 2000);
+}));
 document.addEventListener('keydown', (event) => {
     if (event.key === 'Escape' && status.state === 'running') stop();
 });
@@ -366,30 +377,12 @@ document.addEventListener('keydown', (event) => {
     byId('notice').hidden = true;
 });
 
-async function keepForOffline() {
-    if (!navigator.serviceWorker) return;
-    const hadOne = navigator.serviceWorker.controller !== null;
-    const registration = await navigator.serviceWorker.register(new URL('../sw.js', import.meta.url));
-    const offer = () => {
-        const { waiting } = registration;
-        if (!waiting || !hadOne) return;
-        notify('A new version of this page is ready.', {
-            label: 'Reload',
-            act() {
-                navigator.serviceWorker.addEventListener('controllerchange', () => location.reload());
-                waiting.postMessage('take over');
-            },
-        });
-    };
-    offer();
-    registration.addEventListener('updatefound', () => {
-        registration.installing?.addEventListener('statechange', offer);
-    });
-}
-
 settings.setEngine(address.engine);
 chips.set(parseNames(address.classes));
 await work();
-keepForOffline().catch(() => {
+keepPage(new URL('../sw.js', import.meta.url), (reload) => {
+    // The address keeps the names.
+    notify('A new version of this page is ready. All its open tabs reload together.', { label: 'Reload', act: reload });
+}).catch(() => {
     // Without it the page works as long as there is a network.
 });

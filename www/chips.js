@@ -96,7 +96,8 @@ export class Chips {
             this.#take();
         } else if (event.key === 'Backspace' && this.#input.value === '' && this.#names.length > 0) {
             event.preventDefault();
-            this.#update(this.#names.slice(0, -1));
+            // A key that is held to clear the field has done its work.
+            if (!event.repeat) this.#update(this.#names.slice(0, -1));
         }
     }
 
@@ -132,9 +133,10 @@ export class Chips {
         remove.className = 'chip-remove';
         remove.textContent = '×';
         remove.setAttribute('aria-label', `Remove ${name}`);
-        remove.addEventListener('click', () => {
+        remove.addEventListener('click', ({ detail }) => {
             this.#update(this.#names.filter((_, i) => i !== index));
-            this.#input.focus();
+            // By the keyboard alone, which has to go on from somewhere: a tap would open a phone's keyboard.
+            if (detail === 0) this.#input.focus();
         });
         item.append(label, remove);
         return item;

@@ -19,6 +19,9 @@ const OF_A_RUN = ['setPhoto', 'setClasses', 'setOptions', 'segment'];
  * }} Listener
  */
 
+/** @param {unknown} error */
+const asError = (error) => (error instanceof Error ? error : new Error(String(error)));
+
 export class Client {
     #listener;
     #model;
@@ -28,6 +31,8 @@ export class Client {
     #run = 0;
     /** Whether the present worker came up; one that did not would fail again. */
     #loaded = false;
+    /** Why the worker that replaced another did not come up, or none did. @type {Error | null} */
+    #lost = null;
     /** Whether the CPU engine may have threads. */
     #threads = true;
     /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void, call: keyof Calls}>} */
@@ -52,8 +57,18 @@ export class Client {
         this.#worker = this.#start();
     }
 
+    /** Why there is no model; another `load` may help. */
+    get lost() {
+        return this.#lost;
+    }
+
     /** @returns {Promise<Loaded>} */
     async load() {
+        return this.#lost ? this.#restart(this.#lost) : this.#load();
+    }
+
+    /** @returns {Promise<Loaded>} */
+    async #load() {
         const loaded = await this.#call('load', this.#model, this.#choice, this.#threads);
         this.#loaded = true;
         return loaded;
@@ -158,11 +173,13 @@ export class Client {
     async #restart(reason) {
         this.#worker.terminate();
         this.#loaded = false;
+        this.#lost = null;
         const lost = [...this.#waiting.values()];
         this.#waiting.clear();
         this.#worker = this.#start();
         const { photo, classes, options } = this.#kept;
-        const loading = this.load();
+        const loading = this.#load();
+        const worker = this.#worker;
         // Sent at once, so that calls made after the restart come after these.
         const replayed = [loading];
         if (photo) replayed.push(this.#call('setPhoto', photo).catch((error) => {
@@ -173,7 +190,13 @@ export class Client {
         if (classes) replayed.push(this.#call('setClasses', classes));
         replayed.push(this.#call('setOptions', options));
         for (const { reject } of lost) reject(reason);
-        await Promise.all(replayed);
+        try {
+            await Promise.all(replayed);
+        } catch (error) {
+            // One that was itself replaced meanwhile is nobody's loss.
+            if (worker === this.#worker && !this.#loaded) this.#lost ??= asError(error);
+            throw error;
+        }
         const loaded = await loading;
         this.#listener.engine(loaded.engine);
         return loaded;
@@ -189,6 +212,7 @@ export class Client {
                 this.#restart(reason).catch(() => {});
                 return;
             }
+            this.#lost = reason;
             for (const { reject } of this.#waiting.values()) reject(reason);
             this.#waiting.clear();
         };

@@ -11,10 +11,11 @@ const EXAMPLES = [
  * Fills a list with the examples as buttons.
  *
  * @param {HTMLElement} list
+ * @param {() => () => boolean} begin a choice; tells later whether it is still the last one
  * @param {(photo: Blob, name: string, classes: string[]) => void} choose
  * @param {(error: unknown) => void} failed
  */
-export function showExamples(list, choose, failed) {
+export function showExamples(list, begin, choose, failed) {
     list.replaceChildren(...EXAMPLES.map(({ file, title, classes }) => {
         const url = new URL(`./examples/${file}`, import.meta.url).href;
         const picture = document.createElement('img');
@@ -27,12 +28,15 @@ export function showExamples(list, choose, failed) {
         button.title = `Try ${title}`;
         button.append(picture);
         button.addEventListener('click', async () => {
+            const isLast = begin();
             try {
                 const response = await fetch(url);
                 if (!response.ok) throw new Error('the example is not on the server');
-                choose(await response.blob(), file, classes);
+                const photo = await response.blob();
+                // On a slow network another photo may have been chosen meanwhile.
+                if (isLast()) choose(photo, file, classes);
             } catch (error) {
-                failed(error);
+                if (isLast()) failed(error);
             }
         });
         const item = document.createElement('li');

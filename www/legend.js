@@ -32,7 +32,8 @@ const FEW_KINDS = 2;
  * @param {Result['classes'][number]} result
  * @returns {[string, string]}
  */
-export function note({ name, about, kinds, foundAs, seen, share }) {
+export function note({ name, sameAs, about, kinds, foundAs, seen, share }) {
+    if (sameAs) return [`the same as ${sameAs}`, `“${name}” means what “${sameAs}” means, and what is found goes to the first of the two.`];
     const many = kinds.length > FEW_KINDS;
     const found = many && share > 0 ? foundAs.join(', ') : '';
     const among = many ? ` and for ${kinds.length} kinds of it: ${kinds.join(', ')}` : '';
@@ -92,6 +93,8 @@ export class Legend {
     #hide(labels) {
         const classes = this.#result?.classes ?? [];
         this.#hidden = new Set([...labels].map((index) => classes[index].name));
+        // The mouse is still over the row: what was clicked is to be seen at once.
+        this.#actions.highlight(null);
         this.#render();
     }
 
@@ -120,7 +123,7 @@ export class Legend {
      */
     #item(index, hidden) {
         const result = /** @type {Result} */ (this.#result).classes[index];
-        const { name, about, share } = result;
+        const { name, share } = result;
         const item = document.createElement('li');
         item.dataset.class = name;
         item.dataset.share = String(share);
@@ -134,12 +137,12 @@ export class Legend {
             this.#hide(labels);
         });
         toggle.setAttribute('aria-pressed', String(!hidden.has(index)));
-        const said = about ? `${name}, looked for as ${about}` : name;
-        toggle.setAttribute('aria-label', `${said}, ${percent(share)}, shown`);
+        const [text, title] = note(result);
+        toggle.setAttribute('aria-label', [name, text, percent(share), 'shown'].filter(Boolean).join(', '));
         toggle.title = hidden.has(index) ? 'Show' : 'Hide';
         const label = span('legend-name', name);
-        const [text, title] = note(result);
         if (text) {
+            toggle.setAttribute('aria-description', title);
             const small = span('legend-about', text);
             small.title = title;
             label.append(small);
@@ -155,7 +158,7 @@ export class Legend {
         cut.setAttribute('aria-label', `Save a cut-out of ${name}`);
         item.append(toggle, only, cut);
         item.addEventListener('pointerenter', (event) => {
-            if (event.pointerType === 'mouse' && share > 0) this.#actions.highlight(index);
+            if (event.pointerType === 'mouse' && share > 0 && !hidden.has(index)) this.#actions.highlight(index);
         });
         item.addEventListener('pointerleave', () => this.#actions.highlight(null));
         return item;

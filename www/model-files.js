@@ -1,5 +1,7 @@
 /** Fetches a bundle's files with progress in bytes, and keeps them in the browser's cache under their SHA-256. */
 
+import { messageOf } from './protocol.js';
+
 const CACHE = 'zegformer-models';
 
 /**
@@ -55,12 +57,34 @@ export async function readBody(response, progress) {
     return bytes;
 }
 
+/** @typedef {Record<string, {bytes: number, sha256: string}>} Listed a bundle's files */
+
+/**
+ * What bundle.json lists. The wasm module reads it with care and says what is wrong with it.
+ *
+ * @param {string} text
+ * @returns {Listed}
+ */
+export function listed(text) {
+    try {
+        return JSON.parse(text).files ?? {};
+    } catch {
+        return {};
+    }
+}
+
+/** Messages of the wasm module: about a file's content, and about bundle.json itself. */
+const DAMAGED = /bytes, but bundle\.json says|SHA-256 differs from bundle\.json/;
+const REFUSED = /^bundle\.json/;
+
 export class ModelFiles {
     #folder;
     #progress;
     #notice;
-    /** @type {Record<string, {bytes: number, sha256: string}>} */
+    /** @type {Listed} */
     #files = {};
+    /** bundle.json as it was kept by an earlier visit. @type {string | undefined} */
+    #kept;
     /** @type {Cache | null} */
     #cache = null;
     /** Bytes of the files that were fetched to their end. */
@@ -81,30 +105,81 @@ export class ModelFiles {
         return Object.values(this.#files).reduce((sum, file) => sum + (Number(file.bytes) || 0), 0);
     }
 
-    /** bundle.json's text: the server's if it can be reached and works, or else the one of the last visit. */
-    async bundle() {
+    /**
+     * Loads by the newest bundle.json that works. An older one stays, with its files, until a newer one is taken and the files in
+     * its place are in: a page may be older than what the server has by now.
+     *
+     * @template T
+     * @param {(text: string) => Promise<T>} load takes bundle.json's text, or says what it does not like about it
+     * @returns {Promise<T>}
+     */
+    async open(load) {
         // Only secure origins have caches.
         this.#cache = await globalThis.caches?.open(CACHE).catch(() => null) ?? null;
-        const url = new URL('bundle.json', this.#folder).href;
-        let text;
+        /** @type {unknown} */
+        let refusal;
+        for (const text of await this.#texts()) {
+            this.#files = listed(text);
+            try {
+                const loaded = await load(text);
+                await this.#settle(text);
+                return loaded;
+            } catch (error) {
+                if (!REFUSED.test(messageOf(error))) throw error;
+                refusal ??= error;
+            }
+        }
+        throw refusal;
+    }
+
+    /** bundle.json's texts in the order in which to try them: the present one, and the one of the last visit. */
+    async #texts() {
+        const url = this.#url('bundle.json');
+        this.#kept = await (await this.#cache?.match(url))?.text();
         /** @type {Response | Error} */
         const answer = await fetch(url, { cache: 'no-cache' }).catch((error) => error);
         if (answer instanceof Response && answer.ok) {
-            text = await answer.text();
-            await this.#put(url, new TextEncoder().encode(text));
-        } else {
-            // A model that the server no longer has is gone; a server in trouble says nothing about its models.
-            const gone = answer instanceof Response && answer.status < 500;
-            const kept = gone ? undefined : await this.#cache?.match(url);
-            if (!kept) throw answer instanceof Response ? new Error(httpSentence(answer.status, url)) : answer;
-            text = await kept.text();
+            const text = await answer.text();
+            if (this.#kept === undefined || this.#kept === text) return [text];
+            return await this.#renew(listed(this.#kept), listed(text)) ? [text, this.#kept] : [this.#kept, text];
         }
-        try {
-            this.#files = JSON.parse(text).files ?? {};
-        } catch {
-            // The wasm module reads bundle.json with care and says what is wrong with it.
+        // A model that the server no longer has is gone; a server in trouble says nothing about its models.
+        const gone = answer instanceof Response && answer.status < 500;
+        if (gone || this.#kept === undefined) throw answer instanceof Response ? new Error(httpSentence(answer.status, url)) : answer;
+        return [this.#kept];
+    }
+
+    /**
+     * Fetches anew those files that are kept and have changed.
+     *
+     * @param {Listed} old
+     * @param {Listed} present
+     * @returns {Promise<boolean>} false if one is not to be had
+     */
+    async #renew(old, present) {
+        this.#files = present;
+        for (const name of Object.keys(present)) {
+            const had = old[name] && await this.#cache?.match(this.#key(name, old));
+            if (!had || await this.#cache?.match(this.#key(name, present))) continue;
+            try {
+                const bytes = await this.#fetch(name);
+                if (!await isAsListed(bytes, present[name])) return false;
+                await this.#put(this.#key(name, present), bytes);
+            } catch {
+                return false;
+            }
         }
-        return text;
+        return true;
+    }
+
+    /** Keeps what was taken, and drops the files of the one before. @param {string} text of bundle.json */
+    async #settle(text) {
+        if (text === this.#kept || !this.#cache) return;
+        await this.#put(this.#url('bundle.json'), new TextEncoder().encode(text));
+        const present = new Set([this.#url('bundle.json'), ...Object.keys(this.#files).map((name) => this.#key(name))]);
+        for (const { url } of await this.#cache?.keys() ?? []) {
+            if (url.startsWith(this.#folder.href) && !present.has(url)) await this.#cache?.delete(url);
+        }
     }
 
     /**
@@ -112,10 +187,16 @@ export class ModelFiles {
      * @returns {Promise<Uint8Array<ArrayBuffer>>}
      */
     async read(name) {
-        const url = new URL(name, this.#folder).href;
-        const key = cacheKey(url, this.#files[name]?.sha256 ?? '');
-        const kept = await this.#cache?.match(key);
+        const kept = await this.#cache?.match(this.#key(name));
         if (kept) return new Uint8Array(await kept.arrayBuffer());
+        const bytes = await this.#fetch(name);
+        await this.#put(this.#key(name), bytes);
+        return bytes;
+    }
+
+    /** @param {string} name */
+    async #fetch(name) {
+        const url = this.#url(name);
         const response = await fetch(url, { cache: 'no-store' }).catch(() => {
             throw new Error('the connection failed');
         });
@@ -126,25 +207,30 @@ export class ModelFiles {
         });
         this.#finished += bytes.length;
         this.#progress({ file: name, done: this.#finished, total, finished: true });
-        await this.#forget(name);
-        await this.#put(key, bytes);
         return bytes;
     }
 
     /**
-     * Drops what the cache holds of the files that a message names, so that a damaged one is fetched again.
+     * Drops what the cache holds of a file that is not what bundle.json lists, so that it is fetched again. Other errors name
+     * files too; those are good.
      *
      * @param {string} message
      */
-    async forgetNamed(message) {
+    async forgetDamaged(message) {
+        if (!DAMAGED.test(message)) return;
         for (const name of Object.keys(this.#files)) {
-            if (message.includes(name)) await this.#forget(name);
+            if (message.includes(name)) await this.#cache?.delete(this.#key(name));
         }
     }
 
     /** @param {string} name */
-    async #forget(name) {
-        await this.#cache?.delete(new URL(name, this.#folder).href, { ignoreSearch: true });
+    #url(name) {
+        return new URL(name, this.#folder).href;
+    }
+
+    /** @param {string} name */
+    #key(name, files = this.#files) {
+        return cacheKey(this.#url(name), files[name]?.sha256 ?? '');
     }
 
     /**
@@ -161,4 +247,14 @@ export class ModelFiles {
             this.#notice(`${reason}; it works from memory and will be fetched again at the next visit.`);
         }
     }
+}
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {Listed[string]} entry
+ */
+async function isAsListed(bytes, { bytes: length, sha256 }) {
+    if (bytes.length !== length) return false;
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('') === sha256;
 }

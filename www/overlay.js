@@ -64,11 +64,24 @@ export function probe(map, u, v) {
     return { label: map.labels[at], confidence: map.confidence[at] / 255 };
 }
 
+/**
+ * A result in words: each class that is more than a speck, and what is left.
+ *
+ * @param {Pick<Result, 'classes' | 'other'>} result
+ */
+export function inWords({ classes, other }) {
+    const shares = [...classes].sort((a, b) => b.share - a.share);
+    const said = [...shares, { name: 'nothing named', share: other }].filter(({ share }) => share >= 0.005)
+        .map(({ name, share }) => `${name} ${Math.round(share * 100)} %`);
+    return said.join(', ');
+}
+
 export class Overlay {
     #stage;
     #photo;
     #canvas;
     #readout;
+    #spoken;
     #box;
     /** @type {Result | null} */
     #result = null;
@@ -82,8 +95,11 @@ export class Overlay {
     #frame = 0;
     #cursor = { u: 0.5, v: 0.5 };
 
-    /** @param {{stage: HTMLElement, photo: HTMLCanvasElement, canvas: HTMLCanvasElement, readout: HTMLElement, box: HTMLElement}} parts */
-    constructor({ stage, photo, canvas, readout, box }) {
+    /**
+     * @param {{stage: HTMLElement, photo: HTMLCanvasElement, canvas: HTMLCanvasElement, readout: HTMLElement, spoken: HTMLElement, box: HTMLElement}} parts
+     */
+    constructor({ stage, photo, canvas, readout, spoken, box }) {
+        this.#spoken = spoken;
         this.#box = box;
         this.#stage = stage;
         this.#photo = photo;
@@ -91,7 +107,10 @@ export class Overlay {
         this.#readout = readout;
         canvas.addEventListener('pointermove', (event) => this.#point(event));
         canvas.addEventListener('pointerdown', (event) => this.#point(event));
-        canvas.addEventListener('pointerleave', () => this.#hideReadout());
+        canvas.addEventListener('pointerleave', (event) => {
+            // A finger leaves as it is lifted, and covers what it points at till then.
+            if (event.pointerType !== 'touch') this.#hideReadout();
+        });
         canvas.addEventListener('blur', () => this.#hideReadout());
         canvas.addEventListener('keydown', (event) => this.#step(event));
     }
@@ -126,10 +145,7 @@ export class Overlay {
         this.#hideReadout();
         this.frame(null);
         this.#redraw();
-        const names = result?.classes.filter((found) => found.share >= 0.005)
-            .map(({ name, share }) => `${name} ${Math.round(share * 100)} %`);
-        const text = names ? `Label map: ${names.join(', ') || 'nothing named was found'}` : 'Label map, not there yet';
-        this.#canvas.setAttribute('aria-label', text);
+        this.#canvas.setAttribute('aria-label', result ? `Label map: ${inWords(result)}` : 'Label map, not there yet');
     }
 
     /** @param {number} opacity */
@@ -190,6 +206,8 @@ export class Overlay {
         if (!step || !this.#result) return;
         event.preventDefault();
         this.#read(this.#cursor.u + step[0], this.#cursor.v + step[1]);
+        // Only for keys: whoever points sees.
+        this.#spoken.textContent = this.#readout.textContent;
     }
 
     /**

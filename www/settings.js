@@ -3,30 +3,12 @@
 /** @import { Branch, BundleInfo, EngineChoice, EngineInfo, Mode, Options, Result } from './protocol.js' */
 
 /** @type {Record<Mode, string>} */
-const MODES = {
+export const MODES = {
     official: 'every segment, as published',
     fast: 'the segments that matter',
     'one-pass': 'all of them in one pass',
     lite: 'the largest segments',
 };
-
-/**
- * What the page's address asks for. Anything else in it is passed over.
- *
- * @param {string} search
- */
-export function readAddress(search) {
-    const query = new URLSearchParams(search);
-    const engine = query.get('engine') ?? '';
-    const model = query.get('model') ?? '';
-    const mode = query.get('mode') ?? '';
-    return {
-        engine: /** @type {EngineChoice} */ (['webgpu', 'cpu'].includes(engine) ? engine : 'auto'),
-        model: /^[a-z0-9-]+$/.test(model) ? model : 'zegformer-lite',
-        mode: /** @type {Mode | null} */ (Object.hasOwn(MODES, mode) ? mode : null),
-        classes: query.get('classes') ?? '',
-    };
-}
 
 /**
  * @typedef {{options(options: Options): void, opacity(value: number): void, engine(choice: EngineChoice): void}} Changes
@@ -86,6 +68,15 @@ export class Settings {
     /** @param {Mode} mode as the address asks for it */
     setMode(mode) {
         this.#input('mode').value = mode;
+    }
+
+    /** The engine and the mode that were chosen; `null` for the bundle's own mode. */
+    get chosen() {
+        const mode = /** @type {Mode} */ (this.#input('mode').value);
+        return {
+            engine: /** @type {EngineChoice} */ (this.#input('engine').value),
+            mode: this.#defaults && mode !== this.#defaults.mode ? mode : null,
+        };
     }
 
     /**

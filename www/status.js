@@ -57,19 +57,29 @@ export function timings(stages) {
 export class Status {
     #line;
     #text;
+    #detail;
+    #spoken;
     #progress;
     #badge;
     #stop;
+    #retry;
     #doing = '';
     /** How often the line was set. */
     #turn = 0;
+    #outcome = '';
 
     /**
-     * @param {{line: HTMLElement, text: HTMLElement, progress: HTMLProgressElement, badge: HTMLElement, stop: HTMLElement}} parts
+     * `text` and `spoken` are read out as they change, `detail` is not: it changes many times a second.
+     *
+     * @param {{line: HTMLElement, text: HTMLElement, detail: HTMLElement, spoken: HTMLElement, progress: HTMLProgressElement,
+     *   badge: HTMLElement, stop: HTMLElement, retry: HTMLElement}} parts
      */
-    constructor({ line, text, progress, badge, stop }) {
+    constructor({ line, text, detail, spoken, progress, badge, stop, retry }) {
         this.#line = line;
         this.#text = text;
+        this.#detail = detail;
+        this.#spoken = spoken;
+        this.#retry = retry;
         this.#progress = progress;
         this.#badge = badge;
         this.#stop = stop;
@@ -80,13 +90,25 @@ export class Status {
     }
 
     /**
+     * @param {string} text
+     * @param {string} [detail] how far it is
+     */
+    #write(text, detail = '') {
+        // What is written again is read out again.
+        if (this.#text.textContent !== text) this.#text.textContent = text;
+        this.#detail.textContent = detail;
+    }
+
+    /**
      * @param {State} state
      * @param {string} text
+     * @param {{retry?: boolean}} [options] whether trying once more may help
      */
-    set(state, text) {
+    set(state, text, { retry = false } = {}) {
         this.#turn += 1;
-        this.#text.textContent = text;
+        this.#write(text);
         this.#line.dataset.state = state;
+        this.#retry.hidden = !retry;
         this.#doing = '';
         const busy = state === 'running' || state === 'loading';
         this.#stop.hidden = state !== 'running';
@@ -108,6 +130,17 @@ export class Status {
         if (turn === this.#turn) this.set(ended ? 'done' : 'ready', ended ? done : 'Stopped.');
     }
 
+    /**
+     * Has the result read out, unless it is what was read out last: a slider makes many results.
+     *
+     * @param {string} outcome
+     */
+    say(outcome) {
+        if (outcome === this.#outcome) return;
+        this.#outcome = outcome;
+        this.#spoken.textContent = outcome;
+    }
+
     /** @param {number} ms of the last run */
     setMilliseconds(ms) {
         this.#line.dataset.ms = String(Math.round(ms));
@@ -125,11 +158,11 @@ export class Status {
     showStage({ stage, state, done, total }) {
         if (this.state !== 'running' || state === 'done' || !(stage in DOING)) return;
         this.#doing = DOING[stage];
-        this.#text.textContent = this.#doing;
         if (state === 'progress' && done !== undefined && total) {
-            this.#text.textContent += ` (${done} of ${total})`;
+            this.#write(this.#doing, ` (${done} of ${total})`);
             this.#progress.value = done / total;
         } else {
+            this.#write(this.#doing);
             this.#progress.removeAttribute('value');
         }
     }
@@ -138,11 +171,11 @@ export class Status {
     showBytes({ done, total, finished }) {
         if (this.state !== 'running' && this.state !== 'loading') return;
         if (finished) {
-            this.#text.textContent = this.#doing || 'Starting';
+            this.#write(this.#doing || 'Starting');
             this.#progress.removeAttribute('value');
             return;
         }
-        this.#text.textContent = `Fetching the model: ${megabytes(done)} of up to ${megabytes(total)}`;
+        this.#write('Fetching the model', `: ${megabytes(done)} of up to ${megabytes(total)}`);
         if (total > 0) this.#progress.value = Math.min(1, done / total);
     }
 }

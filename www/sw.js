@@ -1,12 +1,14 @@
 /**
  * Keeps the page for use without a network, and isolates it from other origins, which gives the CPU engine its threads: most
- * hosts of static files cannot. The model's files are kept by the worker.
+ * hosts of static files cannot. Each bundle.json that comes with the page is kept with it, as an older page may not know what a
+ * newer one says; the models' other files are kept by the page's worker.
  */
 
 const CACHE = 'zegformer-page-BUILD_VERSION';
 
 const FILES = [
     './',
+    'www/address.js',
     'www/app.js',
     'www/chips.js',
     'www/client.js',
@@ -17,12 +19,14 @@ const FILES = [
     'www/legend.js',
     'www/model-files.js',
     'www/overlay.js',
+    'www/photos.js',
     'www/protocol.js',
     'www/segments.js',
     'www/settings.js',
     'www/status.js',
     'www/style.css',
     'www/thread.js',
+    'www/updates.js',
     'www/wasm-module.js',
     'www/worker.js',
     'www/wasm/zegformer.js',
@@ -32,6 +36,9 @@ const FILES = [
     'www/examples/coffee.jpg',
     'www/examples/rocket.jpg',
 ];
+
+/** Filled in by build.sh, with a space between two. */
+const BUNDLES = 'BUILD_BUNDLES'.split(' ').filter((path) => path !== '');
 
 /** What a page and its workers have to be served with to share memory between threads. */
 const ISOLATING = {
@@ -46,7 +53,7 @@ const ISOLATING = {
 const worker = /** @type {any} */ (globalThis);
 
 worker.addEventListener('install', (/** @type {WaitEvent} */ event) => {
-    const requests = FILES.map((file) => new Request(file, { cache: 'reload' }));
+    const requests = [...FILES, ...BUNDLES].map((file) => new Request(file, { cache: 'reload' }));
     event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 
@@ -59,7 +66,8 @@ worker.addEventListener('activate', (/** @type {WaitEvent} */ event) => {
     })());
 });
 
-// The page asks for it once its user agrees to reload; until then old files stay with old files.
+// The page asks for it once its user agrees to reload; until then old files stay with old files. All open tabs reload then
+// (www/updates.js), for the old files are gone.
 worker.addEventListener('message', (/** @type {MessageEvent} */ event) => {
     if (event.data === 'take over') worker.skipWaiting();
 });
@@ -86,7 +94,8 @@ worker.addEventListener('fetch', (/** @type {RequestEvent} */ event) => {
     const url = new URL(request.url);
     const inside = url.origin === scope.origin && url.pathname.startsWith(scope.pathname);
     const path = url.pathname.slice(scope.pathname.length);
-    if (request.method !== 'GET' || !inside || path.startsWith('models/')) return;
+    if (request.method !== 'GET' || !inside) return;
+    if (path.startsWith('models/') && !BUNDLES.includes(path)) return;
     if (request.mode === 'navigate' && path !== '' && path !== 'index.html') return;
     event.respondWith(answer(request));
 });

@@ -10,8 +10,15 @@ const parent = /** @type {any} */ (globalThis);
 
 parent.onmessage = async ({ data: { module, memory, port } }) => {
     /** @type {WasmModule} */
-    const wasm = await import(scriptOf());
-    await wasm.default({ module_or_path: module, memory });
+    let wasm;
+    try {
+        wasm = await import(scriptOf());
+        await wasm.default({ module_or_path: module, memory });
+    } catch (error) {
+        // What fails in here is no error of the worker's, as others see it.
+        parent.postMessage({ failed: messageOf(error) });
+        return;
+    }
     parent.postMessage('waiting');
     try {
         wasm.runThread();

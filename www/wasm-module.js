@@ -89,7 +89,7 @@ function startThread(module, memory) {
     const { port1, port2 } = new MessageChannel();
     /** @type {Promise<MessagePort>} */
     const waiting = new Promise((resolve, reject) => {
-        worker.onmessage = () => resolve(port1);
+        worker.onmessage = ({ data }) => (data?.failed === undefined ? resolve(port1) : reject(new Error(data.failed)));
         worker.onerror = (event) => {
             event.preventDefault();
             reject(new Error(event.message));

@@ -39,10 +39,18 @@ async function onEvent(stage) {
     return cancelled !== present;
 }
 
+/** What failed to start, without a network for instance, can be tried again. */
+function wasmStarted() {
+    starting ??= startWasm().catch((error) => {
+        starting = undefined;
+        throw error;
+    });
+    return starting;
+}
+
 /** @param {EngineChoice} choice */
 async function open(choice) {
-    starting ??= startWasm();
-    const started = await starting;
+    const started = await wasmStarted();
     const from = /** @type {ModelFiles} */ (files);
     const loaded = await started.wasm.Zegformer.load(bundleText, choice, (name) => from.read(name), onEvent);
     engine = loaded.engine;
@@ -78,24 +86,24 @@ async function goOnWithCpu(error) {
 /** @type {{[Name in keyof Calls]: (...args: Parameters<Calls[Name]>) => ReturnType<Calls[Name]> | Promise<ReturnType<Calls[Name]>>}} */
 const calls = {
     async load(model, choice, threaded) {
-        starting ??= startWasm();
-        const { wasm } = await starting;
+        const { wasm } = await wasmStarted();
         if (!threaded) threads = Promise.resolve(1);
         files = new ModelFiles(
             new URL(`../models/${model}/`, import.meta.url),
             (bytes) => page.postMessage({ bytes }),
             (notice) => page.postMessage({ notice }),
         );
-        bundleText = await files.bundle();
         let notice = '';
-        let loaded;
-        try {
-            loaded = await open(choice);
-        } catch (error) {
-            if (choice !== 'webgpu' || !/WebGPU|GPU/.test(messageOf(error))) throw error;
-            loaded = await open('cpu');
-            notice = `WebGPU does not work here, so the CPU does the work: ${messageOf(error)}.`;
-        }
+        const loaded = await files.open(async (text) => {
+            bundleText = text;
+            try {
+                return await open(choice);
+            } catch (error) {
+                if (choice !== 'webgpu' || !/WebGPU|GPU/.test(messageOf(error))) throw error;
+                notice = `WebGPU does not work here, so the CPU does the work: ${messageOf(error)}.`;
+                return open('cpu');
+            }
+        });
         return { bundle: loaded.zegformer.bundle, engine: loaded.engine, bytes: files.totalBytes, palette: wasm.palette(OTHER), notice };
     },
     async setPhoto(bytes) {
@@ -118,7 +126,7 @@ const calls = {
         try {
             return await opened().segment(run);
         } catch (error) {
-            await files?.forgetNamed(messageOf(error));
+            await files?.forgetDamaged(messageOf(error));
             if (!lostGpu(error) || engine?.kind === 'cpu') throw error;
             return await (await goOnWithCpu(error)).segment(run);
         }

@@ -24,8 +24,8 @@ const TYPES = {
  * @typedef {(path: string) => {status?: number, type?: string, body: Uint8Array} | Promise<void> | undefined} Intercept
  *   hears of each path before it is served; may answer in the server's place, or hold the answer back
  *
- * `sent` holds the size of each file that was served.
- * @typedef {{url: string, paths: string[], sent: Map<string, number>, intercept: Intercept, close(): Promise<void>}} TestServer
+ * `root` is the folder that is served; another can take its place. `sent` holds the size of each file that was served.
+ * @typedef {{url: string, root: string, paths: string[], sent: Map<string, number>, intercept: Intercept, close(): Promise<void>}} TestServer
  */
 
 /** With these a page may use threads and fine clocks. */
@@ -41,7 +41,7 @@ const ISOLATING = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-e
 export async function serve(root, { isolated = false, mounts = {} } = {}) {
     const headers = isolated ? ISOLATING : {};
     /** @type {TestServer} */
-    const test = { url: '', paths: [], sent: new Map(), intercept: () => undefined, close: async () => {} };
+    const test = { url: '', root, paths: [], sent: new Map(), intercept: () => undefined, close: async () => {} };
     const server = createServer(async (request, response) => {
         const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
         const inside = path.startsWith(FOLDER) ? path.slice(FOLDER.length) : null;
@@ -52,7 +52,7 @@ export async function serve(root, { isolated = false, mounts = {} } = {}) {
             return;
         }
         const mount = Object.keys(mounts).find((start) => inside?.startsWith(start));
-        const folder = mount === undefined ? root : mounts[mount];
+        const folder = mount === undefined ? test.root : mounts[mount];
         const file = join(folder, normalize(inside === '' ? 'index.html' : inside?.slice(mount?.length ?? 0) ?? ''));
         const found = inside !== null && file.startsWith(folder) ? await stat(file).catch(() => null) : null;
         if (!found?.isFile()) {

@@ -9,7 +9,7 @@ import { note, percent, solo } from '../../www/legend.js';
 import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
 import { nearest } from '../../www/segments.js';
-import { readAddress } from '../../www/settings.js';
+import { readAddress } from '../../www/address.js';
 import { duration, megabytes, outcome, sentence, timings } from '../../www/status.js';
 
 test('names are split at commas, semicolons and lines; synonyms stay together', () => {

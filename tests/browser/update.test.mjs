@@ -1,0 +1,127 @@
+/** From one version of the page to the next: files of two versions never meet, and all tabs change together. */
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { DIST, PATIENCE_MS, PHOTO, start } from './harness.mjs';
+
+const ADDRESS = '?engine=cpu&classes=cat,wall';
+const MODEL = 'models/zegformer-lite';
+
+/** @type {string} */
+let folder;
+/** @type {Awaited<ReturnType<typeof start>>} */
+let browser;
+
+before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'versions-'));
+    browser = await start({ dist: await version('first', {}) });
+});
+after(async () => {
+    await browser.stop();
+    await rm(folder, { recursive: true });
+});
+
+/**
+ * A copy of dist/ that is of another version: another bundle.json, names with one more line break, and a mark on the page.
+ *
+ * @param {string} name
+ * @param {Record<string, unknown>} more of bundle.json
+ */
+async function version(name, more) {
+    const dist = join(folder, name);
+    await cp(DIST, dist, { recursive: true });
+    const worker = await readFile(join(dist, 'sw.js'), 'utf8');
+    await writeFile(join(dist, 'sw.js'), worker.replace(/zegformer-page-\w+/, `zegformer-page-${name}`));
+    const html = await readFile(join(dist, 'index.html'), 'utf8');
+    await writeFile(join(dist, 'index.html'), html.replace('<html ', `<html data-version="${name}" `));
+    const names = join(dist, MODEL, 'vocabulary.json');
+    const bytes = `${await readFile(names, 'utf8')}${'\n'.repeat(name.length)}`;
+    await writeFile(names, bytes);
+    const bundle = JSON.parse(await readFile(join(dist, MODEL, 'bundle.json'), 'utf8'));
+    bundle.files['vocabulary.json'] = { bytes: Buffer.byteLength(bytes), sha256: hashOf(bytes) };
+    await writeFile(join(dist, MODEL, 'bundle.json'), JSON.stringify({ ...bundle, description: `the ${name} model`, ...more }));
+    return dist;
+}
+
+/** @param {string} text */
+const hashOf = (text) => createHash('sha256').update(text).digest('hex');
+
+/** @param {import('playwright-core').Page} page */
+const versionOf = (page) => page.evaluate(() => document.documentElement.dataset.version);
+
+/** The hashes under which the list of names is kept. @param {import('playwright-core').Page} page */
+const keptNames = (page) => page.evaluate(async () => {
+    const keys = await (await caches.open('zegformer-models')).keys();
+    return keys.map(({ url }) => new URL(url)).filter(({ pathname }) => pathname.endsWith('/vocabulary.json')).map(({ searchParams }) => searchParams.get('sha256'));
+});
+
+test('a new version is offered, and until it is taken the old one works, with and without a network', { timeout: 2 * PATIENCE_MS }, async () => {
+    const context = await browser.browser.newContext();
+    const first = await browser.open(ADDRESS, { context });
+    await first.page.setInputFiles('#file', PHOTO);
+    await first.state('done');
+    await first.page.evaluate(() => navigator.serviceWorker.ready);
+    await first.close();
+
+    // As a newer page's, whose wasm module knows the field.
+    browser.server.root = await version('second', { novelty: 1 });
+    const offered = await browser.open(ADDRESS, { context });
+    await offered.state('ready');
+    await offered.page.waitForFunction(() => document.getElementById('notice')?.innerText.includes('new version'));
+    await offered.page.setInputFiles('#file', PHOTO);
+    await offered.state('done');
+    assert.equal(await versionOf(offered.page), 'first');
+    await offered.page.evaluate(() => document.getElementById('settings-box')?.setAttribute('open', ''));
+    assert.match(await offered.page.innerText('#about'), /the first model/i);
+
+    await context.setOffline(true);
+    const offline = await browser.open(ADDRESS, { context });
+    await offline.state('ready');
+    await offline.page.setInputFiles('#file', PHOTO);
+    await offline.state('done');
+    assert.equal(await versionOf(offline.page), 'first');
+    await offline.close({ expected: /Failed to load resource|ERR_INTERNET_DISCONNECTED|An unknown error/ });
+    await context.setOffline(false);
+    await offered.close();
+    await context.close();
+});
+
+test('one tab takes the new version: all reload, keep their names, and have its model', { timeout: 2 * PATIENCE_MS }, async () => {
+    browser.server.root = join(folder, 'first');
+    const context = await browser.browser.newContext();
+    // The tab of the first visit changes too, though no service worker gave it its files.
+    const one = await browser.open(ADDRESS, { context });
+    await one.page.setInputFiles('#file', PHOTO);
+    await one.state('done');
+    await one.page.evaluate(() => navigator.serviceWorker.ready);
+    assert.equal((await keptNames(one.page)).length, 1);
+    await one.page.fill('#classes', 'dog,');
+
+    browser.server.root = await version('third', {});
+    const two = await browser.open(ADDRESS, { context });
+    await two.state('ready');
+    await two.page.click('#notice >> text=Reload');
+    for (const { page, state } of [one, two]) {
+        await page.waitForFunction(() => document.documentElement.dataset.version === 'third');
+        await state('ready');
+        assert.match(await page.locator('#about').textContent() ?? '', /the third model/i);
+    }
+    assert.deepEqual(await one.page.locator('.chip-name').allInnerTexts(), ['cat', 'wall', 'dog']);
+    const names = await readFile(join(folder, 'third', MODEL, 'vocabulary.json'), 'utf8');
+    assert.deepEqual(await keptNames(two.page), [hashOf(names)]);
+    assert.deepEqual((await two.page.evaluate(() => caches.keys())).sort(), ['zegformer-models', 'zegformer-page-third']);
+
+    await context.setOffline(true);
+    await two.page.reload();
+    await two.state('ready');
+    await two.page.setInputFiles('#file', PHOTO);
+    await two.state('done');
+    assert.equal(await versionOf(two.page), 'third');
+    await one.close();
+    await two.close({ expected: /Failed to load resource|ERR_INTERNET_DISCONNECTED|An unknown error/ });
+    await context.close();
+});

@@ -1,0 +1,27 @@
+/** The service worker, which keeps the page for use without a network, and the way from one version of the page to the next. */
+
+/**
+ * @param {URL} script the service worker's
+ * @param {(reload: () => void) => void} offer says that there is a new version
+ */
+export async function keepPage(script, offer) {
+    const container = navigator.serviceWorker;
+    if (!container) return;
+    let controlled = container.controller !== null;
+    container.addEventListener('controllerchange', () => {
+        // The old version's files are gone now: a worker that this tab starts from here on would be of the new one. Whichever
+        // tab asked for it, all reload. The first visit's service worker is of the same version as the page.
+        if (controlled) location.reload();
+        controlled = true;
+    });
+    const registration = await container.register(script);
+    const look = () => {
+        const { waiting } = registration;
+        if (!waiting || !controlled) return;
+        offer(() => waiting.postMessage('take over'));
+    };
+    look();
+    registration.addEventListener('updatefound', () => {
+        registration.installing?.addEventListener('statechange', look);
+    });
+}

@@ -1,4 +1,5 @@
-"""python3 tools/serve.py PORT: serves dist/ to this machine, with the headers by which a page may have threads."""
+"""python3 tools/serve.py PORT: serves dist/ to this machine, with the headers by which a page may have threads and
+its workers send nothing anywhere."""
 
 from __future__ import annotations
 
@@ -8,6 +9,11 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+# As in index.html, which does not bind the page's workers.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; style-src 'self'; connect-src 'self'; "
+    "worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'"
+)
 DIST = Path(__file__).parents[1] / "dist"
 
 
@@ -17,6 +23,7 @@ class Isolating(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Content-Security-Policy", POLICY)
         super().end_headers()
 
 

@@ -40,8 +40,12 @@ const FILES = [
 /** Filled in by build.sh, with a space between two. */
 const BUNDLES = 'BUILD_BUNDLES'.split(' ').filter((path) => path !== '');
 
-/** What a page and its workers have to be served with to share memory between threads. */
-const ISOLATING = {
+/**
+ * What a page and its workers have to be served with to share memory between threads, and, as in index.html, to send nothing
+ * anywhere: a worker is not bound by what its page says.
+ */
+const HEADERS = {
+    'Content-Security-Policy': "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; style-src 'self'; connect-src 'self'; worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'",
     'Cross-Origin-Opener-Policy': 'same-origin',
     'Cross-Origin-Embedder-Policy': 'require-corp',
 };
@@ -84,7 +88,7 @@ async function answer(request) {
 /** @param {Response} found */
 function isolated(found) {
     const headers = new Headers(found.headers);
-    for (const [name, value] of Object.entries(ISOLATING)) headers.set(name, value);
+    for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
     return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { threadCount } from '../../www/wasm-module.js';
 import { DIST, PATIENCE_MS, PHOTO, start } from './harness.mjs';
+import { serve } from './server.mjs';
 
 /** @typedef {Awaited<ReturnType<typeof start>>} Started */
 
@@ -17,12 +18,23 @@ const FAILING = Buffer.from(`onmessage = ({ data: { port } }) => {
     postMessage('waiting');
 };`);
 
+/** The module's script is served to the page's worker, but not to its threads. */
+function once() {
+    let asked = 0;
+    return () => {
+        asked += 1;
+        return asked === 1 ? { type: 'text/javascript', body: SCRIPT } : { status: 404, body: Buffer.from('') };
+    };
+}
+
+const SCRIPT = await readFile(join(DIST, 'www/wasm/zegformer.js'));
 const WORKER = await readFile(join(DIST, 'www/worker.js'));
 const REFUSING = Buffer.from("Worker.prototype.postMessage = () => { throw new DOMException('no clone', 'DataCloneError'); };");
 
 /** Why there may be no threads, what is answered otherwise then, and how. @type {[string, string, () => {status?: number, type?: string, body: Uint8Array}][]} */
 const TROUBLES = [
     ['a thread that cannot start', 'www/thread.js', () => ({ status: 404, body: Buffer.from('') })],
+    ['a thread whose script fails', 'www/wasm/zegformer.js', once()],
     // As WebKitGTK 2.50 does.
     ['memory that cannot be handed over', 'www/worker.js', () => ({ type: 'text/javascript', body: Buffer.concat([WORKER, REFUSING]) })],
 ];
@@ -73,6 +85,26 @@ describe('threads', { timeout: 2 * PATIENCE_MS }, () => {
         assert.deepEqual((await second.lastMap()).labels, alone);
         await second.close();
         await context.close();
+    });
+
+    test('from the second visit on workers reach no other origin', async () => {
+        const elsewhere = await serve(DIST);
+        const context = await plain.browser.newContext();
+        const first = await plain.open(ADDRESS, { context });
+        await first.page.evaluate(() => navigator.serviceWorker.ready);
+        await first.close();
+        const second = await plain.open(ADDRESS, { context });
+        await second.state('ready');
+        const workers = second.page.workers();
+        assert.ok(workers.length > 0);
+        // A thread that waits in the module evaluates nothing.
+        const [worker] = workers.filter((candidate) => candidate.url().endsWith('/worker.js'));
+        const answer = await worker.evaluate((url) => fetch(url, { mode: 'no-cors' }).then(() => 'fetched', String), elsewhere.url);
+        assert.match(answer, /TypeError/);
+        assert.deepEqual(elsewhere.paths, [], 'the other origin was asked');
+        await second.close({ expected: /Content Security Policy|Refused to connect/ });
+        await context.close();
+        await elsewhere.close();
     });
 
     test('a host that isolates: threads at once, and the same labels', async () => {

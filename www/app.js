@@ -50,7 +50,7 @@ const overlay = new Overlay({
     spoken: byId('spoken'),
     box: byId('segment-box'),
 });
-const legend = new Legend(byId('legend'), byId('shares'), {
+const legend = new Legend(byId('legend'), byId('shares'), byId('legend-hint'), {
     hidden: (labels) => overlay.setHidden(labels),
     highlight: (label) => overlay.highlight(label),
     cutout: (index) => downloads.cutout(index),
@@ -151,8 +151,10 @@ async function attempt(act) {
 
 /** @param {unknown} error */
 function fail(error) {
+    const { lost } = client;
     // Without a model all calls fail; why there is none says more.
-    status.set('error', sentence(messageOf(client.lost ?? error)), { retry: !loaded || client.lost !== null });
+    const reason = lost ? `the model ${address.model} could not be loaded: ${lost.message}` : messageOf(error);
+    status.set('error', sentence(reason), { retry: lost !== null });
 }
 
 /** A reload and a copied address keep names and settings. */
@@ -234,27 +236,23 @@ async function step() {
 
 async function load() {
     status.set('loading', 'Starting');
-    try {
-        const model = await client.load();
-        // After a failed restart the new worker has been told all that the old one knew.
-        if (loaded) return;
-        loaded = true;
-        modelBytes = model.bytes;
-        palette = model.palette;
-        overlay.setPalette(palette);
-        legend.setPalette(palette);
-        settings.setBundle(model.bundle);
-        if (address.mode && model.bundle.modes.includes(address.mode)) {
-            settings.setMode(address.mode);
-            wanted.options = { mode: address.mode, ...wanted.options };
-        }
-        showEngine(model.engine);
-        const { name, description, licence, source } = model.bundle;
-        byId('about').textContent = [`Model: ${name}`, description, licence && `Licence: ${licence}`, source].filter(Boolean).map(sentence).join(' ');
-        if (model.notice) notify(model.notice);
-    } catch (error) {
-        throw new Error(`the model ${address.model} could not be loaded: ${messageOf(error)}`);
+    const model = await client.load();
+    // After a failed restart the new worker has been told all that the old one knew.
+    if (loaded) return;
+    loaded = true;
+    modelBytes = model.bytes;
+    palette = model.palette;
+    overlay.setPalette(palette);
+    legend.setPalette(palette);
+    settings.setBundle(model.bundle);
+    if (address.mode && model.bundle.modes.includes(address.mode)) {
+        settings.setMode(address.mode);
+        wanted.options = { mode: address.mode, ...wanted.options };
     }
+    showEngine(model.engine);
+    const { name, description, licence, source } = model.bundle;
+    byId('about').textContent = [`Model: ${name}`, description, licence && `Licence: ${licence}`, source].filter(Boolean).map(sentence).join(' ');
+    if (model.notice) notify(model.notice);
 }
 
 async function usePhoto() {
@@ -363,7 +361,7 @@ byId('retry').addEventListener('click', work);
 const copyLink = byId('copy-link');
 copyLink.hidden = !navigator.clipboard;
 copyLink.addEventListener('click', () => attempt(async () => {
-    if (!fitsAddress) throw new Error('these are too many names for a link');
+    if (!fitsAddress) return notify('These are too many names for a link.');
     await navigator.clipboard.writeText(location.href);
     copyLink.textContent = 'Copied';
     setTimeout(() => {

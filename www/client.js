@@ -19,9 +19,6 @@ const OF_A_RUN = ['setPhoto', 'setClasses', 'setOptions', 'segment'];
  * }} Listener
  */
 
-/** @param {unknown} error */
-const asError = (error) => (error instanceof Error ? error : new Error(String(error)));
-
 export class Client {
     #listener;
     #model;
@@ -31,7 +28,7 @@ export class Client {
     #run = 0;
     /** Whether the present worker came up; one that did not would fail again. */
     #loaded = false;
-    /** Why the worker that replaced another did not come up, or none did. @type {Error | null} */
+    /** Why the present worker did not come up. A module that failed to load fails ever after: the next try takes a new worker. @type {Error | null} */
     #lost = null;
     /** Whether the CPU engine may have threads. */
     #threads = true;
@@ -57,7 +54,7 @@ export class Client {
         this.#worker = this.#start();
     }
 
-    /** Why there is no model; another `load` may help. */
+    /** Why there is no model; `load` tries again, and has a new worker told all that the old one knew. */
     get lost() {
         return this.#lost;
     }
@@ -69,9 +66,16 @@ export class Client {
 
     /** @returns {Promise<Loaded>} */
     async #load() {
-        const loaded = await this.#call('load', this.#model, this.#choice, this.#threads);
-        this.#loaded = true;
-        return loaded;
+        const worker = this.#worker;
+        try {
+            const loaded = await this.#call('load', this.#model, this.#choice, this.#threads);
+            this.#loaded = true;
+            return loaded;
+        } catch (error) {
+            // One that was itself replaced meanwhile is nobody's loss.
+            if (worker === this.#worker) this.#lost = error instanceof Error ? error : new Error(String(error));
+            throw error;
+        }
     }
 
     /** @param {EngineChoice} choice takes effect with a new worker */
@@ -179,7 +183,6 @@ export class Client {
         this.#worker = this.#start();
         const { photo, classes, options } = this.#kept;
         const loading = this.#load();
-        const worker = this.#worker;
         // Sent at once, so that calls made after the restart come after these.
         const replayed = [loading];
         if (photo) replayed.push(this.#call('setPhoto', photo).catch((error) => {
@@ -190,13 +193,7 @@ export class Client {
         if (classes) replayed.push(this.#call('setClasses', classes));
         replayed.push(this.#call('setOptions', options));
         for (const { reject } of lost) reject(reason);
-        try {
-            await Promise.all(replayed);
-        } catch (error) {
-            // One that was itself replaced meanwhile is nobody's loss.
-            if (worker === this.#worker && !this.#loaded) this.#lost ??= asError(error);
-            throw error;
-        }
+        await Promise.all(replayed);
         const loaded = await loading;
         this.#listener.engine(loaded.engine);
         return loaded;
@@ -212,7 +209,6 @@ export class Client {
                 this.#restart(reason).catch(() => {});
                 return;
             }
-            this.#lost = reason;
             for (const { reject } of this.#waiting.values()) reject(reason);
             this.#waiting.clear();
         };

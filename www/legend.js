@@ -23,6 +23,8 @@ export function solo(hidden, index, count) {
     return new Set(alone ? [] : others);
 }
 
+const UNSEEN = 'no masks in training';
+
 /** So many kinds of a name ("dalmatian", of "dog") go without saying. */
 const FEW_KINDS = 2;
 
@@ -43,7 +45,7 @@ export function note({ name, sameAs, about, kinds, foundAs, seen, share }) {
     }
     if (found) return [`found as ${found}`, `The model looks for “${name}”${among}.`];
     if (seen !== false) return ['', ''];
-    return ['no masks in training', `The training had no mask of “${name}”: the model goes by what the words mean.`];
+    return [UNSEEN, `The training had no mask of “${name}”: the model goes by what the words mean.`];
 }
 
 /** @typedef {{hidden(labels: Set<number>): void, highlight(label: number | null): void, cutout(index: number): void, add(name: string): void}} Actions */
@@ -54,6 +56,7 @@ const MOST_GUESSES = 3;
 export class Legend {
     #list;
     #bar;
+    #hint;
     #actions;
     /** @type {Result | null} */
     #result = null;
@@ -65,9 +68,11 @@ export class Legend {
     /**
      * @param {HTMLElement} list
      * @param {HTMLElement} bar of shares
+     * @param {HTMLElement} hint on names that the training had no masks of
      * @param {Actions} actions
      */
-    constructor(list, bar, actions) {
+    constructor(list, bar, hint, actions) {
+        this.#hint = hint;
         this.#list = list;
         this.#bar = bar;
         this.#actions = actions;
@@ -113,6 +118,7 @@ export class Legend {
             part.classList.toggle('is-hidden', hidden.has(index));
             return part;
         }));
+        this.#hint.hidden = !classes.some((result) => note(result)[0] === UNSEEN);
         if (focused) this.#focus(focused);
         this.#actions.hidden(hidden);
     }

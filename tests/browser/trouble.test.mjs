@@ -86,8 +86,12 @@ describe('trouble', { timeout: 2 * PATIENCE_MS }, () => {
         await page.setInputFiles('#file', PHOTO);
         await page.waitForFunction(() => document.getElementById('status')?.innerText.includes('Type at least one name'));
         await page.fill('#classes', ' ,; , ');
+        assert.equal(await page.inputValue('#classes'), '');
         assert.equal(await page.locator('.chip').count(), 0);
-        assert.equal(await zeg.state('ready'), 'ready');
+        // A run would have begun by then.
+        await page.waitForTimeout(500);
+        assert.deepEqual(await zeg.stages(), []);
+        assert.match(await zeg.text(), /Type at least one name/);
         await zeg.close();
     });
 
@@ -121,6 +125,71 @@ describe('trouble', { timeout: 2 * PATIENCE_MS }, () => {
         browser.server.intercept = () => undefined;
         await page.fill('#classes', 'wall,');
         await page.waitForSelector('#status[data-state=done]');
+        await zeg.close();
+    });
+
+    test('a model that failed to load is loaded once it can be', async () => {
+        for (const path of ['models/zegformer-lite/bundle.json', 'www/wasm/zegformer_bg.wasm', 'www/wasm/zegformer.js', 'www/worker.js']) {
+            browser.server.intercept = (asked) => (asked === path ? { status: 503, body: Buffer.from('') } : undefined);
+            const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+            await page.waitForSelector('#status[data-state=error]');
+            assert.match(await zeg.text(), /zegformer-lite could not be loaded/, path);
+            browser.server.intercept = () => undefined;
+            await page.click('#retry');
+            await zeg.state('ready');
+            assert.ok(await page.locator('#retry').isHidden());
+            await page.setInputFiles('#file', PHOTO);
+            await zeg.state('done');
+            await zeg.close({ expected: MISSING });
+        }
+    });
+
+    test('a worker in the place of a stopped one that does not come up is tried again, and told all', async () => {
+        // None that keeps bundle.json.
+        const context = await browser.browser.newContext({ serviceWorkers: 'block' });
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat', { context });
+        await zeg.state('ready');
+        browser.server.intercept = (path) => (path.endsWith('segmenter.onnx') ? new Promise(() => {}) : undefined);
+        await page.setInputFiles('#file', PHOTO);
+        await page.waitForSelector('#status[data-state=running]');
+        browser.server.intercept = (path) => (path.endsWith('bundle.json') || path.endsWith('.onnx') ? { status: 503, body: Buffer.from('') } : undefined);
+        // Nor is it kept.
+        await page.evaluate(() => caches.delete('zegformer-models'));
+        await page.click('#stop');
+        await page.waitForSelector('#status[data-state=error]');
+        assert.match(await zeg.text(), /the server answered 503 for bundle\.json/i);
+        // What is tried meanwhile says why it fails.
+        await page.fill('#classes', 'wall,');
+        await page.waitForTimeout(600);
+        await page.waitForSelector('#status[data-state=error]');
+        assert.match(await zeg.text(), /the server answered 503 for bundle\.json/i);
+        browser.server.intercept = () => undefined;
+        await page.click('#retry');
+        await zeg.state('done');
+        assert.deepEqual((await zeg.legend()).map(({ name }) => name).sort(), ['cat', 'wall']);
+        await zeg.close({ expected: /Failed to load resource|Service Worker registration blocked/ });
+        await context.close();
+    });
+
+    test('a slow example does not take the place of a photo that was chosen later', async () => {
+        /** @type {() => void} */
+        let release = () => {};
+        const held = new Promise((resolve) => {
+            release = () => resolve(undefined);
+        });
+        const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
+        await zeg.state('ready');
+        // The picture on its button is there already.
+        browser.server.intercept = (path) => (path.endsWith('rocket.jpg') ? held.then(() => {}) : undefined);
+        await page.click('#examples button >> nth=3');
+        await page.setInputFiles('#file', PHOTO);
+        await zeg.state('done');
+        const late = page.waitForResponse((response) => response.url().endsWith('rocket.jpg'));
+        release();
+        await (await late).finished();
+        await page.waitForTimeout(500);
+        assert.equal(await page.evaluate(() => /** @type {any} */ (globalThis).seen.results.length), 1);
+        assert.equal((await zeg.lastMap()).width, 451);
         await zeg.close();
     });
 

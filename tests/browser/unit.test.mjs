@@ -7,9 +7,10 @@ import { mergeNames, parseNames, tidyName } from '../../www/chips.js';
 import { cutoutName, fileName, stem } from '../../www/downloads.js';
 import { note, percent, solo } from '../../www/legend.js';
 import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
-import { cssColour, fitWithin, paintLabels, probe } from '../../www/overlay.js';
+import { cssColour, fitWithin, inWords, paintLabels, probe } from '../../www/overlay.js';
+import { chooseOne } from '../../www/photos.js';
 import { nearest } from '../../www/segments.js';
-import { readAddress } from '../../www/address.js';
+import { readAddress, writeAddress } from '../../www/address.js';
 import { duration, megabytes, outcome, sentence, timings } from '../../www/status.js';
 
 test('names are split at commas, semicolons and lines; synonyms stay together', () => {
@@ -55,6 +56,8 @@ test('the legend says how a name was looked for', () => {
     assert.deepEqual(note({ ...plain, kinds: ['cat'], foundAs: ['cat'] }), ['', '']);
     assert.equal(note({ ...plain, seen: false })[0], 'no masks in training');
     assert.equal(note({ ...plain, seen: null })[0], '');
+    assert.equal(note({ ...plain, seen: false, kinds, foundAs: ['cat'], sameAs: 'beast' })[0], 'the same as beast');
+    assert.equal(note({ ...plain, seen: false, sameAs: null })[0], 'no masks in training');
     assert.equal(note({ ...plain, about: 'pet' })[0], 'looked for as “pet”');
     assert.equal(note({ ...plain, kinds, foundAs: ['owl', 'cat'] })[0], 'found as owl, cat');
     assert.equal(note({ ...plain, about: 'pet', kinds, foundAs: ['cat'] })[0], 'found as cat');
@@ -129,6 +132,29 @@ test('the address chooses engine, model and names, and nothing else', () => {
     assert.equal(readAddress('?mode=constructor').mode, null);
 });
 
+test('the address says what differs from the defaults, and is read back', () => {
+    const choices = { engine: /** @type {const} */ ('cpu'), model: 'big-1', mode: /** @type {const} */ ('fast'), classes: 'sofa | couch,<b>&x=1#y,50 % ü' };
+    assert.deepEqual(readAddress(writeAddress(choices)), choices);
+    assert.equal(writeAddress({ engine: 'auto', model: 'zegformer-lite', mode: null, classes: '' }), '');
+    assert.equal(writeAddress({ engine: 'auto', model: 'zegformer-lite', mode: null, classes: 'a,b' }), '?classes=a,b');
+});
+
+test('of several files a picture is taken, and it is said which', () => {
+    const [text, one, two] = [['a.txt', 'text/plain'], ['b.png', 'image/png'], ['c.jpg', 'image/jpeg']].map(([name, type]) => ({ name, type }));
+    assert.deepEqual(chooseOne([]), { chosen: undefined, said: '' });
+    assert.deepEqual(chooseOne([text]), { chosen: text, said: '' });
+    assert.deepEqual(chooseOne([two]), { chosen: two, said: '' });
+    const { chosen, said } = chooseOne([text, one, two]);
+    assert.equal(chosen, one);
+    assert.match(said, /of 3 files this is b\.png/);
+});
+
+test('an outcome in words names the largest first and what is left', () => {
+    const classes = [['dog', 0.1], ['cat', 0.31], ['flea', 0.001]].map(([name, share]) => ({ name: String(name), share: Number(share), sameAs: null, about: null, kinds: [], foundAs: [], seen: null }));
+    assert.equal(inWords({ classes, other: 0.589 }), 'cat 31 %, dog 10 %, nothing named 59 %');
+    assert.equal(inWords({ classes: [], other: 1 }), 'nothing named 100 %');
+});
+
 test('messages are sentences', () => {
     assert.equal(sentence('stopped here'), 'Stopped here.');
     assert.equal(sentence('Is it?'), 'Is it?');
@@ -152,6 +178,11 @@ test('the page allows no script but its own, and no request to elsewhere', async
     assert.equal(rules['connect-src'], "'self'");
     assert.equal(rules['form-action'], "'none'");
     assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*|https?:/);
+    // Workers have theirs from headers.
+    const worker = await readFile(new URL('../../www/sw.js', import.meta.url), 'utf8');
+    assert.ok(worker.includes(`"${policy}"`), 'sw.js has another policy');
+    const server = await readFile(new URL('../../tools/serve.py', import.meta.url), 'utf8');
+    assert.ok(server.replace(/"\n\s*"/g, '').includes(`"${policy}"`), 'serve.py has another policy');
     // A host may serve the page from any folder.
     for (const [, url] of html.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(url, /^(www\/|$)/, url);
 });

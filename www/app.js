@@ -5,6 +5,7 @@ import { Chips, parseNames } from './chips.js';
 import { Client } from './client.js';
 import { Downloads } from './downloads.js';
 import { showExamples } from './examples.js';
+import { Keeper } from './keep.js';
 import { Legend } from './legend.js';
 import { Overlay, inWords } from './overlay.js';
 import { receivePhotos } from './photos.js';
@@ -375,6 +376,7 @@ document.addEventListener('keydown', (event) => {
     byId('notice').hidden = true;
 });
 
+new Keeper(byId('keep'), byId('settings-box'), new URL(`../models/${address.model}/`, import.meta.url));
 settings.setEngine(address.engine);
 chips.set(parseNames(address.classes));
 await work();

@@ -162,7 +162,9 @@ export class Legend {
         cut.textContent = 'cut out';
         cut.disabled = share === 0;
         cut.setAttribute('aria-label', `Save a cut-out of ${name}`);
-        item.append(toggle, only, cut);
+        const actions = span('legend-actions', '');
+        actions.append(only, cut);
+        item.append(toggle, actions);
         item.addEventListener('pointerenter', (event) => {
             if (event.pointerType === 'mouse' && share > 0 && !hidden.has(index)) this.#actions.highlight(index);
         });
@@ -198,15 +200,14 @@ export class Legend {
         if (guess?.matches('.legend-guess')) return { name: guess.textContent, position: 0 };
         const item = document.activeElement?.closest('li[data-class]');
         if (!(item instanceof HTMLElement) || item.parentElement !== this.#list) return null;
-        const position = [...item.children].indexOf(/** @type {Element} */ (document.activeElement));
+        const position = [...item.querySelectorAll('button')].findIndex((part) => part === document.activeElement);
         return { name: item.dataset.class, position };
     }
 
     /** @param {{name: string | null | undefined, position: number}} place */
     #focus({ name, position }) {
         const item = [...this.#list.children].find((li) => li instanceof HTMLElement && li.dataset.class === name);
-        const target = item?.children[position];
-        if (target instanceof HTMLElement) target.focus();
+        item?.querySelectorAll('button')[position]?.focus();
     }
 }
 

@@ -73,6 +73,20 @@ export function listed(text) {
     }
 }
 
+/**
+ * The files that only names beyond the known ones need.
+ *
+ * @param {string} text of bundle.json
+ */
+function filesOfText(text) {
+    try {
+        const needed = JSON.stringify(JSON.parse(text).text ?? null);
+        return Object.keys(listed(text)).filter((name) => needed.includes(JSON.stringify(name)));
+    } catch {
+        return [];
+    }
+}
+
 /** Messages of the wasm module: about a file's content, and about bundle.json itself. */
 const DAMAGED = /bytes, but bundle\.json says|SHA-256 differs from bundle\.json/;
 const REFUSED = /^bundle\.json/;
@@ -83,6 +97,8 @@ export class ModelFiles {
     #notice;
     /** @type {Listed} */
     #files = {};
+    /** @type {string[]} */
+    #ofText = [];
     /** bundle.json as it was kept by an earlier visit. @type {string | undefined} */
     #kept;
     /** @type {Cache | null} */
@@ -119,7 +135,7 @@ export class ModelFiles {
         /** @type {unknown} */
         let refusal;
         for (const text of await this.#texts()) {
-            this.#files = listed(text);
+            this.#take(text);
             try {
                 const loaded = await load(text);
                 await this.#settle(text);
@@ -130,6 +146,37 @@ export class ModelFiles {
             }
         }
         throw refusal;
+    }
+
+    /** @param {string} text of bundle.json */
+    #take(text) {
+        this.#files = listed(text);
+        this.#ofText = filesOfText(text);
+    }
+
+    /** Goes by what was taken and kept, and asks no server. @returns {Promise<boolean>} false if nothing was */
+    async openKept() {
+        this.#cache = await globalThis.caches?.open(CACHE).catch(() => null) ?? null;
+        this.#kept = await (await this.#cache?.match(this.#url('bundle.json')))?.text();
+        if (this.#kept !== undefined) this.#take(this.#kept);
+        return this.#kept !== undefined;
+    }
+
+    /** The files that are not kept. */
+    async missing() {
+        const found = [];
+        for (const [name, { bytes }] of Object.entries(this.#files)) {
+            if (!await this.#cache?.match(this.#key(name))) found.push({ name, bytes });
+        }
+        return found;
+    }
+
+    /** Fetches a file to keep it, if it is the one that is listed. @param {string} name */
+    async keep(name) {
+        const bytes = await this.#fetch(name);
+        if (!await isAsListed(bytes, this.#files[name])) throw new Error(`${name} on the server is of another version; reload the page`);
+        await this.#put(this.#key(name), bytes);
+        if (!this.#cache) throw new Error('the browser has no room for it');
     }
 
     /** bundle.json's texts in the order in which to try them: the present one, and the one of the last visit. */
@@ -198,7 +245,8 @@ export class ModelFiles {
     async #fetch(name) {
         const url = this.#url(name);
         const response = await fetch(url, { cache: 'no-store' }).catch(() => {
-            throw new Error('the connection failed');
+            if (!this.#ofText.includes(name)) throw new Error('the connection failed, and no visit has kept it');
+            throw new Error('one of the names needs the text model, which was not kept, and there is no connection; connect once, or choose another name');
         });
         if (!response.ok) throw new Error(httpSentence(response.status, url));
         const total = this.totalBytes;

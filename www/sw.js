@@ -16,6 +16,7 @@ const FILES = [
     'www/downloads.js',
     'www/examples.js',
     'www/icon.svg',
+    'www/keep.js',
     'www/legend.js',
     'www/model-files.js',
     'www/overlay.js',

@@ -57,6 +57,46 @@ test('a server in trouble does not take a kept model away that is no part of the
     await started.stop();
 });
 
+test('what a visit did not need is not there without a network, unless all is kept', { timeout: PATIENCE_MS }, async () => {
+    const started = await start();
+    const context = await started.browser.newContext();
+    const { page, ...zeg } = await started.open('?engine=cpu&classes=cat,wall', { context });
+    await zeg.state('ready');
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await page.setInputFiles('#file', PHOTO);
+    await zeg.state('done');
+
+    await context.setOffline(true);
+    await page.fill('#classes', 'a frumious bandersnatch,');
+    await page.waitForSelector('#status[data-state=error]');
+    assert.match(await zeg.text(), /one of the names needs the text model, which was not kept, and there is no connection; connect once/);
+    await page.click('[aria-label="Remove a frumious bandersnatch"]');
+    await page.waitForSelector('#status[data-state=done]');
+
+    await page.click('#settings-box summary');
+    const keep = page.locator('#keep button');
+    await page.waitForSelector('#keep button', { state: 'visible' });
+    assert.match(await keep.innerText(), /^Keep all for offline use \(\d+ MB\)$/);
+    await keep.click();
+    await page.waitForFunction(() => document.getElementById('keep')?.innerText.includes('Not all could be kept'));
+    await context.setOffline(false);
+    await keep.click();
+    await page.waitForFunction(() => document.getElementById('keep')?.innerText.includes('All is kept'));
+    assert.ok(await keep.isHidden());
+
+    await context.setOffline(true);
+    await page.reload();
+    await zeg.state('ready');
+    await page.click('#settings-box summary');
+    await page.waitForFunction(() => document.getElementById('keep')?.innerText.includes('All is kept'));
+    await page.fill('#classes', 'a frumious bandersnatch,');
+    await page.setInputFiles('#file', PHOTO);
+    await zeg.state('done');
+    await zeg.close({ expected: /Failed to load resource|ERR_INTERNET_DISCONNECTED/ });
+    await context.close();
+    await started.stop();
+});
+
 test('the service worker keeps every file of the page', async () => {
     const www = new URL('../../www/', import.meta.url);
     const listed = [...(await readFile(new URL('sw.js', www), 'utf8')).matchAll(/'(www\/[^']+)'/g)].map(([, path]) => path);

@@ -195,8 +195,8 @@ async function work() {
         do {
             again = false;
             complete = await step();
-            // What came in before the step took it is in the result already.
-        } while (again && (isNew() || !complete));
+            // What came in before the step took it is in the result already. A model that did not load is tried again on request.
+        } while (again && (isNew() || !complete) && !client.lost);
     } finally {
         working = false;
     }
@@ -379,6 +379,8 @@ document.addEventListener('keydown', (event) => {
 new Keeper(byId('keep'), byId('settings-box'), new URL(`../models/${address.model}/`, import.meta.url));
 settings.setEngine(address.engine);
 chips.set(parseNames(address.classes));
+// The names are taken at once, not a while after the last of them.
+clearTimeout(timer);
 await work();
 keepPage(new URL('../sw.js', import.meta.url), (reload) => {
     // The address keeps the names.

@@ -9,7 +9,7 @@ use rten::{Model, ModelOptions, NodeId, Value, ValueOrView};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 
-use super::{EngineError, Graph, ModelProto, Tensor};
+use super::{EngineError, Graph, ModelProto, Tensor, weights};
 
 /// The threads of the CPU engine; without them rten and rayon start their own natively, and have the calling one alone in a browser.
 static THREADS: OnceLock<ThreadPool> = OnceLock::new();
@@ -41,8 +41,10 @@ impl CpuGraph {
     /// Loads a graph with f32 weights.
     ///
     /// # Errors
-    /// [`EngineError::Cpu`] with rten's message (it names the node) for an operator that rten does not know.
+    /// [`EngineError::Cpu`] with rten's message (it names the node) for an operator that rten does not know;
+    /// [`EngineError::Weight`] for a weight that does not fill its shape.
     pub fn load(model: ModelProto) -> Result<CpuGraph, EngineError> {
+        weights::check(&model)?;
         let bytes = model.write_to_bytes().map_err(|error| EngineError::Parse(error.to_string()))?;
         drop(model);
         let model = ModelOptions::with_all_ops()

@@ -50,7 +50,10 @@ pub fn widen(mut model: ModelProto, files: &HashMap<String, Vec<u8>>) -> Result<
             tensor.external_data.clear();
             tensor.set_data_location(TensorProto_DataLocation::DEFAULT);
         }
-        stored.insert(tensor.get_name().to_string(), tensor);
+        check_one(&tensor)?;
+        if let Some(twin) = stored.insert(tensor.get_name().to_string(), tensor) {
+            return Err(weight_error(twin.get_name(), "the file has two of this name"));
+        }
     }
 
     let mut widened = Vec::new();
@@ -60,7 +63,8 @@ pub fn widen(mut model: ModelProto, files: &HashMap<String, Vec<u8>>) -> Result<
         match folded_weight(&node, &stored)? {
             Some(values) => {
                 let source = &stored[node.get_input()[0].as_str()];
-                let name = node.get_output()[0].as_str();
+                let name = node.get_output().first().filter(|name| !name.is_empty());
+                let name = name.ok_or_else(|| weight_error(source.get_name(), "what widens it has no output"))?;
                 widened.push(f32_initializer(name, source.get_dims(), &values));
                 folded.extend(node.get_input().iter().cloned());
             }
@@ -84,6 +88,45 @@ pub fn widen(mut model: ModelProto, files: &HashMap<String, Vec<u8>>) -> Result<
     graph.set_initializer(widened.into());
     graph.set_node(kept.into());
     Ok(model)
+}
+
+/// Refuses a weight that does not have as many elements as its shape says: a kernel would read what lies behind it.
+///
+/// # Errors
+/// [`EngineError::Weight`] names the weight.
+pub(super) fn check(model: &ModelProto) -> Result<(), EngineError> {
+    model.get_graph().get_initializer().iter().try_for_each(check_one)
+}
+
+fn check_one(tensor: &TensorProto) -> Result<(), EngineError> {
+    let refused = |reason: String| Err(weight_error(tensor.get_name(), &reason));
+    let dims = dims(tensor)?;
+    let Some(wanted) = element_count(&dims) else { return refused(format!("its shape {dims:?} is too large")) };
+    let raw = tensor.get_raw_data().len();
+    // Bytes of an element as raw data; the list that holds them otherwise, and how many of its numbers make an element.
+    let (width, list, numbers) = match tensor.get_data_type() {
+        1 => (4, tensor.get_float_data().len(), 1),
+        6 => (4, tensor.get_int32_data().len(), 1),
+        4 | 5 | 10 | 16 => (2, tensor.get_int32_data().len(), 1),
+        2 | 3 | 9 | 17..=20 | 24 => (1, tensor.get_int32_data().len(), 1),
+        7 => (8, tensor.get_int64_data().len(), 1),
+        11 => (8, tensor.get_double_data().len(), 1),
+        12 => (4, tensor.get_uint64_data().len(), 1),
+        13 => (8, tensor.get_uint64_data().len(), 1),
+        14 => (8, tensor.get_float_data().len(), 2),
+        15 => (16, tensor.get_double_data().len(), 2),
+        // Strings, and what is packed below the byte: refused by its type where it is read.
+        _ => return Ok(()),
+    };
+    if raw > 0 && list > 0 {
+        return refused("it has its elements twice".to_string());
+    }
+    match (wanted.checked_mul(width), wanted.checked_mul(numbers)) {
+        (Some(bytes), _) if raw > 0 && raw == bytes => Ok(()),
+        (_, Some(all)) if raw == 0 && list == all => Ok(()),
+        _ if raw > 0 => refused(format!("{raw} bytes do not fit shape {dims:?}")),
+        _ => refused(format!("{list} elements do not fit shape {dims:?}")),
+    }
 }
 
 /// The f32 values of `node`'s output if it is a Cast of an f16 weight or a DequantizeLinear of an int8 weight.

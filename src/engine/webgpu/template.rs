@@ -42,10 +42,15 @@ pub fn render(name: &str, context: &Context) -> Result<String, String> {
     Ok(shader)
 }
 
-/// A float as WGSL writes it; not for what is no number. Infinities become the largest magnitudes that every compiler takes.
+/// A finite float as WGSL writes it, which has no other constants. Written out as f64: what is rounded up beyond the largest
+/// f32 some compilers refuse.
 pub fn literal(value: f32) -> String {
-    let value = value.clamp(-3.4e38, 3.4e38);
-    format!("({value:?}f)")
+    format!("({:?}f)", f64::from(value))
+}
+
+/// Any float in a shader whose `i` is known at run time only: WGSL refuses infinities that a compiler can find.
+pub fn any_float(value: f32) -> String {
+    if value.is_finite() { literal(value) } else { format!("bitcast<f32>({:#x}u | (i & 0u))", value.to_bits()) }
 }
 
 /// Workgroups of `size` threads for `threads` threads in all, as x and y, since one axis ends at 65,535. The shader's

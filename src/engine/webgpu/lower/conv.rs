@@ -9,6 +9,9 @@ use super::super::template::{render, spread};
 use super::super::tuning::Tuning;
 use super::{Inputs, Kernel, Product, Tail, Work};
 
+/// Columns that a kernel may reach over: its loop over them is unrolled.
+const WIDEST: usize = 1024;
+
 /// A window that slides over planes, as (y, x).
 #[derive(Clone, Copy)]
 pub struct Window {
@@ -30,13 +33,18 @@ impl Window {
             3 | 4 => &shape[2..],
             _ => return Err(format!("an input of shape {shape:?}; only one or two spatial axes are supported")),
         };
+        if spatial.contains(&0) {
+            return Err(format!("an input of shape {shape:?} has no elements"));
+        }
         let rank = spatial.len();
         let list = |name: &str, default: i64, length: usize| -> Result<Vec<usize>, String> {
             let list = ints(node, name).unwrap_or_else(|| vec![default; length]);
             if list.len() != length {
                 return Err(format!("its {name} are {list:?}"));
             }
-            super::super::fold::sides(&list).map_err(|_| format!("its {name} are {list:?}"))
+            let sides = super::super::fold::sides(&list).ok();
+            // Sums and products of what is left do not overflow.
+            sides.filter(|sides| sides.iter().all(|&side| side < 1 << 24)).ok_or(format!("its {name} are {list:?}"))
         };
         let kernel = match kernel {
             Some(kernel) => kernel.to_vec(),
@@ -74,6 +82,10 @@ impl Window {
                 }
             }
             output.push(room / strides[at] + 1);
+        }
+        let reach = (kernel[rank - 1] - 1) * dilations[rank - 1] + 1;
+        if reach > WIDEST {
+            return Err(format!("its kernel reaches over {reach} columns; {WIDEST} are supported"));
         }
         let two = |list: &[usize], filler: usize| if rank == 1 { (filler, list[0]) } else { (list[0], list[1]) };
         Ok(Window {
@@ -138,7 +150,7 @@ pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
     let window = Window::of(node, &x.shape, Some(&w.shape[2..]))?;
     let groups = usize::try_from(int(node, "group", 1)).unwrap_or(0);
     let (channels_in, channels_out) = (x.shape[1], w.shape[0]);
-    if groups == 0 || channels_in != w.shape[1] * groups || !channels_out.is_multiple_of(groups) {
+    if groups == 0 || w.shape[1].checked_mul(groups) != Some(channels_in) || !channels_out.is_multiple_of(groups) {
         return Err(format!("{channels_in} channels, {groups} groups, weights of shape {:?}", w.shape));
     }
     let bias = match inputs.get(2) {
@@ -188,6 +200,12 @@ impl Conv {
 
     pub fn reads(&self) -> Vec<usize> {
         [Some(self.x), Some(self.weights), self.bias, self.tail.residual].into_iter().flatten().collect()
+    }
+
+    pub fn multiplications(&self) -> usize {
+        let Window { output, kernel, .. } = self.window;
+        let results = self.batch * self.channels_out * output.0 * output.1;
+        results * (self.channels_in / self.groups) * kernel.0 * kernel.1
     }
 
     /// Channels and pixels per thread. Blocks of some 300 multiplications in a row are what a CPU adapter still keeps in

@@ -45,6 +45,11 @@ fn constant(value: f32) -> String {
     format!("T({})", literal(value))
 }
 
+/// Whether neither the number nor its reciprocal is rounded.
+fn is_power_of_two(value: f32) -> bool {
+    value.is_normal() && (1.0 / value).is_normal() && value.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1
+}
+
 pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {
     let operator = node.get_op_type();
     if operator == "BatchNormalization" {
@@ -129,9 +134,8 @@ fn expression(node: &NodeProto, terms: &[String], inputs: &Inputs) -> Result<Str
         "Sub" => two(format!("{x} - {y}"))?,
         "Mul" => two(format!("{x} * {y}"))?,
         "Div" => match inputs.get(1).and_then(Value::scalar) {
-            Some(divisor) if divisor != 0.0 && (1.0 / divisor).is_normal() => {
-                format!("{x} * {}", constant(1.0 / divisor))
-            }
+            // By its reciprocal only where that is exact, or 41 / 41 would be less than 1.
+            Some(divisor) if is_power_of_two(divisor) => format!("{x} * {}", constant(1.0 / divisor)),
             _ => two(format!("{x} / {y}"))?,
         },
         "Pow" => match inputs.get(1).and_then(Value::scalar) {
@@ -145,7 +149,7 @@ fn expression(node: &NodeProto, terms: &[String], inputs: &Inputs) -> Result<Str
         "Min" => fold("min"),
         "Max" => fold("max"),
         "Sum" => terms.join(" + "),
-        "Mean" => format!("({}) * {}", terms.join(" + "), constant(1.0 / terms.len() as f32)),
+        "Mean" => format!("({}) / {}", terms.join(" + "), constant(terms.len() as f32)),
         "Relu" => format!("max({x}, T(0.0))"),
         "LeakyRelu" => format!("max({x}, T(0.0)) + {} * min({x}, T(0.0))", k("alpha", 0.01)),
         "PRelu" => two(format!("max({x}, T(0.0)) + {y} * min({x}, T(0.0))"))?,
@@ -179,7 +183,12 @@ fn expression(node: &NodeProto, terms: &[String], inputs: &Inputs) -> Result<Str
         "Clip" => {
             let bound = |at: usize, name: &str| match terms.get(at).filter(|term| !term.is_empty()) {
                 Some(term) => Some(term.clone()),
-                None => node.get_attribute().iter().find(|a| a.get_name() == name).map(|a| constant(a.get_f())),
+                // As an attribute an infinity is no bound.
+                None => node
+                    .get_attribute()
+                    .iter()
+                    .find(|a| a.get_name() == name && a.get_f().is_finite())
+                    .map(|a| constant(a.get_f())),
             };
             let mut text = x.to_string();
             if let Some(low) = bound(1, "min") {
@@ -246,9 +255,11 @@ let p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152
 let near = a * (1.128379167 - q * (0.376126389 - q * (0.112837917 - q * (0.026866171 - q * 0.005223977))));
 return sign(x) * select(T(1.0) - p * exp(-q), near, a < T(0.4)); }
 ";
-/// As ONNX defines it for negative bases and zero exponents.
+/// As ONNX defines it for negative bases and zero exponents. A negative base has no power that is not whole: NaN, which WGSL
+/// has no constant for, whence the bits.
 const POWER: &str = "fn power(a: T, b: T) -> T { let p = select(pow(abs(a), b), T(1.0), b == T(0.0));
-let odd = abs(b - 2.0 * floor(b * 0.5)) == T(1.0); return select(p, select(p, -p, odd), a < T(0.0)); }
+let odd = abs(b - 2.0 * floor(b * 0.5)) == T(1.0); let none = bitcast<T>((bitcast<U>(a) & U(0u)) | U(0x7fc00000u));
+return select(p, select(select(none, p, floor(b) == b), -p, odd), a < T(0.0)); }
 ";
 /// log(1 + e) for e >= 0, near zero by its series.
 const LOG_OF_ONE_AND: &str = "fn log_of_one_and(e: T) -> T {

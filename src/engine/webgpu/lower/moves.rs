@@ -3,10 +3,11 @@
 use tera::Context;
 use wonnx::onnx::NodeProto;
 
+use super::super::super::element_count;
 use super::super::attributes::{float, int, ints, string};
 use super::super::fold::sides;
-use super::super::plan::{Planner, Value, View};
-use super::super::template::{literal, render, spread};
+use super::super::plan::{Planner, Value, View, node_name};
+use super::super::template::{any_float, render, spread};
 use super::elementwise::collapse;
 use super::{Inputs, Kernel, MOST_BUFFERS, axis, broadcast, ready, strides};
 
@@ -24,7 +25,7 @@ fn gather(
     context.insert("inputs", &views.len());
     context.insert("groups_x", &workgroups.0);
     context.insert("count", &count);
-    context.insert("filler", &literal(filler));
+    context.insert("filler", &any_float(filler));
     context.insert("code", code);
     let kernel = Kernel { shader: render("gather", &context)?, workgroups };
     Ok(ready(planner, node, shape, views, kernel))
@@ -67,6 +68,14 @@ fn strided(
     gather(planner, node, shape, &[view], 0.0, &code)
 }
 
+/// The shape if its elements can be counted.
+fn fitting(shape: Vec<usize>) -> Result<Vec<usize>, String> {
+    match element_count(&shape) {
+        Some(_) => Ok(shape),
+        None => Err(format!("its output of shape {shape:?} is too large")),
+    }
+}
+
 fn signed(strides: &[usize]) -> Vec<i64> {
     strides.iter().map(|&stride| stride as i64).collect()
 }
@@ -97,7 +106,7 @@ pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
         }
         "Expand" => {
             let wanted = sides(&inputs.ints(1)?.ok_or("its shape is missing")?)?;
-            let shape = broadcast(&[&x.shape, &wanted])?;
+            let shape = fitting(broadcast(&[&x.shape, &wanted])?)?;
             let lead = shape.len() - rank;
             let steps: Vec<i64> = (0..shape.len())
                 .map(|at| if at < lead || x.shape[at - lead] == 1 { 0 } else { own[at - lead] as i64 })
@@ -109,7 +118,9 @@ pub fn lower(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
             if repeats.len() != rank {
                 return Err(format!("its repeats are {repeats:?}"));
             }
-            let shape: Vec<usize> = x.shape.iter().zip(&repeats).map(|(side, times)| side * times).collect();
+            let shape: Option<Vec<usize>> =
+                x.shape.iter().zip(&repeats).map(|(side, times)| side.checked_mul(*times)).collect();
+            let shape = fitting(shape.ok_or_else(|| format!("its repeats are {repeats:?}"))?)?;
             let terms: Vec<String> = (0..rank).map(|at| format!("d{at} % {}u * {}u", x.shape[at], own[at])).collect();
             let code = format!("{}value = in0[{}];", coordinates(&shape), terms.join(" + "));
             let view = planner.view(x)?;
@@ -135,7 +146,9 @@ fn slice(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Val
     let mut base = 0;
     for at in 0..starts.len() {
         let axis = axis(axes[at], x.shape.len())?;
-        let (side, step) = (x.shape[axis] as i64, steps[at]);
+        let side = x.shape[axis] as i64;
+        // A longer step leads out as well, and might overflow.
+        let step = steps[at].clamp(-side.max(1), side.max(1));
         let wrap = |place: i64| if place < 0 { place.saturating_add(side) } else { place };
         let (start, count) = match step {
             0 => return Err("a step is 0".to_string()),
@@ -176,10 +189,14 @@ fn pad(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<Value
     let mut shape = x.shape.clone();
     for (at, &axis) in axes.iter().enumerate() {
         before[axis] = given[at];
-        let side = x.shape[axis] as i64 + given[at] + given[axes.len() + at];
-        shape[axis] =
-            usize::try_from(side).ok().filter(|&side| side > 0).ok_or_else(|| format!("its pads are {given:?}"))?;
+        let side =
+            (x.shape[axis] as i64).checked_add(given[at]).and_then(|side| side.checked_add(given[axes.len() + at]));
+        shape[axis] = side
+            .and_then(|side| usize::try_from(side).ok())
+            .filter(|&side| side > 0 && side < 1 << 31 && given[at].unsigned_abs() < 1 << 31)
+            .ok_or_else(|| format!("its pads are {given:?}"))?;
     }
+    let shape = fitting(shape)?;
     let filler = inputs.floats(2)?.and_then(|values| values.first().copied()).unwrap_or(float(node, "value", 0.0));
     let own = strides(&x.shape);
     let mut code = coordinates(&shape);
@@ -251,7 +268,7 @@ pub fn concat(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
         let some: Vec<Value> = parts.drain(..parts.len().min(MOST_BUFFERS - 1)).collect();
         let mut step = node.clone();
         if !parts.is_empty() {
-            step.set_output(vec![format!("part {} of {}", planner.buffers.names.len(), node.get_output()[0])].into());
+            step.set_output(vec![format!("part {} of {}", planner.buffers.names.len(), node_name(node))].into());
         }
         let joined = concat_some(planner, &step, &some, at)?;
         parts.insert(0, joined);
@@ -270,6 +287,7 @@ fn concat_some(planner: &mut Planner, node: &NodeProto, parts: &[Value], at: usi
         }
         shape[at] += part.shape[at];
     }
+    let shape = fitting(shape)?;
     let inner: usize = shape[at + 1..].iter().product();
     let block = shape[at] * inner;
     let mut code = format!("let outer = i / {block}u;\n\tlet place = i % {block}u;\n\t");
@@ -307,7 +325,8 @@ pub fn split(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
             (0..parts).map(|part| size.min(x.shape[at].saturating_sub(part * size))).collect()
         }
     };
-    if sizes.len() != parts || sizes.iter().sum::<usize>() != x.shape[at] {
+    let all = sizes.iter().try_fold(0usize, |all, &size| all.checked_add(size));
+    if sizes.len() != parts || all != Some(x.shape[at]) {
         return Err(format!("parts of {sizes:?} of an axis of {}", x.shape[at]));
     }
     let own = strides(&x.shape);
@@ -321,7 +340,8 @@ pub fn split(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result
             continue;
         }
         let mut part = node.clone();
-        part.set_output(vec![name.clone()].into());
+        let unnamed = format!("part {} of {}", planner.buffers.names.len(), node_name(node));
+        part.set_output(vec![if name.is_empty() { unnamed } else { name.clone() }].into());
         values.push(strided(planner, &part, x, &shape, (start * own[at]) as i64, &signed(&own))?);
         start += size;
     }

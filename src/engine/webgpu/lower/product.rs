@@ -282,16 +282,18 @@ pub fn gemm(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<
     let mut product = Product::pointwise(a.buffer, b.buffer, None, m, k, n, 1);
     product.b_offset = ("0u".to_string(), 4);
     product.alpha = float(node, "alpha", 1.0);
-    product.beta = float(node, "beta", 1.0);
     if a_turned {
         product.a_steps = (1, m);
     }
     if b_turned {
         product.b_steps = (1, k);
     }
-    if let Some(bias) = inputs.get(2).filter(|_| product.beta != 0.0) {
+    let beta = float(node, "beta", 1.0);
+    if let Some(bias) = inputs.get(2).filter(|_| beta != 0.0) {
         let view = planner.view(bias)?;
         product.bias = Some((view.buffer, bias_kind(&view, m, n)?));
+        // Only where there is a C: it must not scale a bias that is fused into its place.
+        product.beta = beta;
     }
     let output = node.get_output().first().cloned().unwrap_or_default();
     Ok(planner.step(node, &output, &[m, n], Work::Product(product)))

@@ -4,7 +4,7 @@ use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
 use super::super::plan::{Planner, Value};
-use super::super::template::{literal, render};
+use super::super::template::render;
 use super::rows::{row_context, row_groups, row_threads};
 use super::{Inputs, Kernel, axis, ready, strides};
 
@@ -67,12 +67,12 @@ pub fn reduce(
     let (kept, reduced) = (of(false), of(true));
     let n: usize = reduced.iter().map(|axis| axis.0).product();
     let rows: usize = kept.iter().map(|axis| axis.0).product();
-    let divided = literal(1.0 / n as f32);
     let (start, step, finish) = match operator {
-        "ReduceMean" => ("0.0", "s + x", format!("s * {divided}")),
+        "ReduceMean" => ("0.0", "s + x", format!("s / {n}.0")),
         "ReduceSum" => ("0.0", "s + x", "s".to_string()),
-        "ReduceMax" => ("-3.4e38", "max(s, x)", "s".to_string()),
-        "ReduceMin" => ("3.4e38", "min(s, x)", "s".to_string()),
+        // From the first element: a row may hold nothing but infinities.
+        "ReduceMax" => ("data[base]", "max(s, x)", "s".to_string()),
+        "ReduceMin" => ("data[base]", "min(s, x)", "s".to_string()),
         "ReduceL1" => ("0.0", "s + abs(x)", "s".to_string()),
         "ReduceL2" => ("0.0", "s + x * x", "sqrt(s)".to_string()),
         _ => ("0.0", "s + x * x", "s".to_string()),

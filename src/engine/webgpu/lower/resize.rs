@@ -27,6 +27,10 @@ pub fn resize(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Resul
     if rank < 2 || shape[..rank - 2] != x.shape[..rank - 2] {
         return Err(format!("from {:?} to {shape:?}; only the last two axes can change", x.shape));
     }
+    // Before a place is found for each row and column: f32 could not tell more of them apart.
+    if let Some(side) = shape.iter().find(|&&side| side > 1 << 24) {
+        return Err(format!("it would have {side} rows or columns"));
+    }
     let (down, across) = (changes[rank - 2], changes[rank - 1]);
     let mode = string(node, "coordinate_transformation_mode", "half_pixel");
     // The places are found here, not by the shader: a card may round otherwise, and a place half way between two elements

@@ -5,7 +5,7 @@ use wonnx::onnx::NodeProto;
 
 use super::super::attributes::int;
 use super::super::plan::{Planner, Value, View};
-use super::super::template::{render, spread};
+use super::super::template::{any_float, render, spread};
 use super::conv::Window;
 use super::{Inputs, Kernel, ready};
 
@@ -70,7 +70,7 @@ pub fn pool(planner: &mut Planner, node: &NodeProto, inputs: &Inputs) -> Result<
 		}}
 	}}
 	{finish}",
-        start = if maximum { "value = -3.4e38;" } else { "var n = 0.0;" },
+        start = if maximum { format!("value = {};", any_float(f32::NEG_INFINITY)) } else { "var n = 0.0;".to_string() },
         count = if maximum { String::new() } else { format!("let counted = {counted};") },
         finish = if maximum { "" } else { "value /= max(n, 1.0);" },
         sy = stride.0,

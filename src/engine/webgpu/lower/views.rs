@@ -6,15 +6,24 @@ use super::super::attributes::{int, ints};
 use super::super::plan::{Constant, Value};
 use super::{Inputs, axis};
 
+const LARGEST_MASK: usize = 1 << 20;
+
 /// Dropout drops nothing here: its mask is all true.
 pub fn dropout(node: &NodeProto, inputs: &Inputs) -> Result<Vec<Value>, String> {
     if inputs.ints(2)?.is_some_and(|mode| mode.first() != Some(&0)) {
         return Err("training_mode is not supported".to_string());
     }
     let kept = view(node, inputs)?;
+    if node.get_output().get(1).is_none_or(|name| name.is_empty()) {
+        return Ok(vec![kept]);
+    }
+    // The host makes it.
+    if kept.count() > LARGEST_MASK {
+        return Err(format!("a mask of shape {:?} is too large", kept.shape));
+    }
     let constant = Some(Constant::Ints(vec![1; kept.count()]));
     let mask = Value { shape: kept.shape.clone(), buffer: None, constant };
-    Ok(if node.get_output().len() > 1 { vec![kept, mask] } else { vec![kept] })
+    Ok(vec![kept, mask])
 }
 
 pub fn view(node: &NodeProto, inputs: &Inputs) -> Result<Value, String> {

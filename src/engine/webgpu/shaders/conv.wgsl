@@ -12,6 +12,7 @@
 
 {% if half %}{{ weight::helpers() }}{% endif %}
 alias T = f32;
+alias U = u32;
 {{ helpers }}
 fn act(v: T) -> T {
 	{{ activation }}

@@ -2,6 +2,7 @@
 {{ declarations }}
 @group(0) @binding({{ binding }}) var<storage, read_write> out: array<T>;
 alias T = {% if vec %}vec4<f32>{% else %}f32{% endif %};
+alias U = {% if vec %}vec4<u32>{% else %}u32{% endif %};
 {{ helpers }}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -48,6 +48,7 @@ fn seen(image: u32, row: u32, at: u32) -> vec4<f32> {
 }
 {% endif %}
 alias T = vec4<f32>;
+alias U = vec4<u32>;
 {{ helpers }}
 fn act(v: T) -> T {
 	{{ activation }}

@@ -1,4 +1,4 @@
-{# // One value of n elements: start, step(s, x), join of a and b, finish(s). #}
+{# // One value of n elements: start (of the row's `base`), step(s, x), join of a and b, finish(s). #}
 {% import "row" as row %}
 {{ enable }}
 @group(0) @binding(0) var<storage, read> data: array<f32>;

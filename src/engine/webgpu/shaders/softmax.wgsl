@@ -5,7 +5,8 @@
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 {{ row::open(threads=threads, groups_x=groups_x, rows=rows, subgroups=subgroups) }}
 	let base = row / {{ inner }}u * {{ n * inner }}u + row % {{ inner }}u;
-	var big = -3.4e38;
+	{# not from the least f32 there is, which masks put into whole rows #}
+	var big = x[base];
 	for (var k = first; k < {{ n }}u; k += {{ threads }}u) { big = max(big, x[base + k * {{ inner }}u]); }
 	{{ row::join(threads=threads, value="big", by="max", subgroups=subgroups) }}
 	var sum = 0.0;

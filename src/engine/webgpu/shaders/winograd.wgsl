@@ -11,6 +11,7 @@
 
 {% if half %}{{ weight::helpers() }}{% endif %}
 alias T = f32;
+alias U = u32;
 {{ helpers }}
 fn act(v: T) -> T {
 	{{ activation }}

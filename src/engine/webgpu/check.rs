@@ -1,11 +1,12 @@
 //! What can be refused of a graph before shapes are known: unknown operators, attributes, operator sets and types.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wonnx::onnx::{AttributeProto, ModelProto, NodeProto, TensorProto, TensorProto_DataType, ValueInfoProto};
 
 use super::super::EngineError;
 use super::attributes;
+use super::lower::MOST_BUFFERS;
 use super::operators::{Attribute, NEWEST_OPSET, Operator, Types, operator};
 use super::plan::{SMALL, node_name};
 
@@ -93,7 +94,8 @@ pub struct Checked {
 /// Checks every node of `model`.
 ///
 /// # Errors
-/// [`EngineError::Unsupported`] with the operator, the node's name and the reason; [`EngineError::MissingOutput`].
+/// [`EngineError::Unsupported`] with the operator, the node's name and the reason; [`EngineError::MissingOutput`];
+/// [`EngineError::Parse`] where two values have one name.
 pub fn check(model: &ModelProto) -> Result<Checked, EngineError> {
     let graph = model.get_graph();
     let opset = model
@@ -102,21 +104,36 @@ pub fn check(model: &ModelProto) -> Result<Checked, EngineError> {
         .find(|set| matches!(set.get_domain(), "" | "ai.onnx"))
         .map_or(0, |set| set.get_version());
     let mut values: HashMap<&str, Known> = HashMap::new();
+    let twice = |name: &str| EngineError::Parse(format!("\"{name}\" is defined twice"));
     for input in graph.get_input() {
-        values.insert(input.get_name(), Known { kind: declared(input), constant: false });
+        if values.insert(input.get_name(), Known { kind: declared(input), constant: false }).is_some() {
+            return Err(twice(input.get_name()));
+        }
     }
+    let mut stored = HashSet::new();
     for tensor in graph.get_initializer() {
+        // One may have the name of an input, whose value it then is.
+        if !stored.insert(tensor.get_name()) {
+            return Err(twice(tensor.get_name()));
+        }
         values.insert(tensor.get_name(), Known { kind: Kind::of(tensor.get_data_type()), constant: is_small(tensor) });
     }
     for node in graph.get_node() {
-        let results = check_node(node, opset, &values).map_err(|reason| EngineError::Unsupported {
+        let refused = |reason: String| EngineError::Unsupported {
             operator: node.get_op_type().to_string(),
             node: node_name(node),
             reason,
-        })?;
-        for name in node.get_output() {
-            values.insert(name, results);
+        };
+        let results = check_node(node, opset, &values).map_err(refused)?;
+        for name in node.get_output().iter().filter(|name| !name.is_empty()) {
+            if values.insert(name, results).is_some() {
+                return Err(refused(format!("its output \"{name}\" is defined already")));
+            }
         }
+    }
+    let mut outputs = HashSet::new();
+    if let Some(output) = graph.get_output().iter().find(|output| !outputs.insert(output.get_name())) {
+        return Err(twice(output.get_name()));
     }
     if let Some(output) = graph.get_output().iter().find(|output| !values.contains_key(output.get_name())) {
         return Err(EngineError::MissingOutput(output.get_name().to_string()));
@@ -132,7 +149,8 @@ fn declared(input: &ValueInfoProto) -> Kind {
 
 fn is_small(tensor: &TensorProto) -> bool {
     let floats = tensor.get_data_type() == TensorProto_DataType::FLOAT as i32;
-    !floats || tensor.get_dims().iter().product::<i64>() <= SMALL as i64
+    let count = tensor.get_dims().iter().try_fold(1i64, |count, &side| count.checked_mul(side));
+    !floats || count.is_some_and(|count| count <= SMALL as i64)
 }
 
 /// What the outputs of `node` are.
@@ -150,6 +168,9 @@ fn check_node(node: &NodeProto, opset: i64, values: &HashMap<&str, Known>) -> Re
     for attribute in node.get_attribute() {
         check_attribute(claimed, attribute)?;
     }
+    if node.get_output().first().is_none_or(|name| name.is_empty()) {
+        return Err("it has no output".to_string());
+    }
     if node.get_output().iter().skip(claimed.outputs).any(|name| !name.is_empty()) {
         return Err("only its first output is computed".to_string());
     }
@@ -165,6 +186,12 @@ fn check_node(node: &NodeProto, opset: i64, values: &HashMap<&str, Known>) -> Re
         if let Some(Known { kind: kind @ Kind::Other(_), .. }) = input {
             return Err(format!("its input \"{name}\" has elements of type {kind}"));
         }
+    }
+    let mut distinct: Vec<&str> = node.get_input().iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if matches!(claimed.name, "Min" | "Max" | "Sum" | "Mean") && distinct.len() >= MOST_BUFFERS {
+        return Err(format!("{} inputs are too many", distinct.len()));
     }
     for &at in claimed.steering {
         if inputs.get(at).copied().flatten().is_some_and(|input| !input.constant) {
@@ -189,6 +216,11 @@ fn check_attribute(claimed: &Operator, attribute: &AttributeProto) -> Result<(),
         .iter()
         .find(|(known, _)| *known == name)
         .ok_or_else(|| format!("its attribute \"{name}\" is not supported"))?;
+    // Shaders can say no other numbers. An infinite bound is none, and padding is told in bits.
+    let number = attribute.get_f();
+    if !number.is_finite() && (number.is_nan() || !matches!(claimed.name, "Clip" | "Pad" | "Constant")) {
+        return Err(format!("{name} {number} is not supported"));
+    }
     match allowed {
         Attribute::Any => Ok(()),
         Attribute::Words(words) => match std::str::from_utf8(attribute.get_s()) {
@@ -278,6 +310,12 @@ mod tests {
         attribute
     }
 
+    fn not_finite(name: &str) -> AttributeProto {
+        let mut attribute = attribute(name, 0, "");
+        attribute.set_f(f32::INFINITY);
+        attribute
+    }
+
     /// What is said of one node that reads inputs of these types.
     fn verdict(operator: &str, opset: i64, kinds: &[i32], attributes: &[AttributeProto]) -> String {
         let mut model = ModelProto::new();
@@ -316,6 +354,8 @@ mod tests {
             (verdict("Reshape", 18, &[1, 7], &[]), "Reshape", "input 1 depends on the data"),
             (verdict("Softmax", 18, &[1], &[attribute("axes", 1, "")]), "Softmax", "attribute \"axes\""),
             (verdict("Resize", 18, &[1], &[attribute("mode", 0, "area")]), "Resize", "mode \"area\""),
+            (verdict("Max", 18, &[1; 8], &[]), "Max", "8 inputs are too many"),
+            (verdict("LeakyRelu", 18, &[1], &[not_finite("alpha")]), "LeakyRelu", "alpha inf"),
             (
                 verdict("BatchNormalization", 18, &[1; 5], &[attribute("training_mode", 1, "")]),
                 "Batch",

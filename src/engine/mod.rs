@@ -110,6 +110,36 @@ pub trait Graph {
     /// A missing or surplus input, a shape that does not fit, an operator that fails, a shader that does not compile,
     /// a lost device. After [`EngineError::DeviceLost`] the graph is unusable; load it on the other engine.
     async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError>;
+
+    /// The same, where `listener` hears how far it is and may call it off. An engine that has no parts to stop between tells
+    /// nothing.
+    ///
+    /// # Errors
+    /// Those of [`Graph::run`], and [`EngineError::Cancelled`]; the graph can be run again.
+    async fn run_heard(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        _listener: &mut dyn Listener,
+    ) -> Result<Vec<(String, Tensor)>, EngineError> {
+        self.run(inputs).await
+    }
+}
+
+/// Hears how far the run of a graph is.
+#[async_trait(?Send)]
+pub trait Listener {
+    /// `done` of 1 is done. Returns false to call it off.
+    async fn on(&mut self, done: f32) -> bool;
+}
+
+/// A listener that hears nothing and calls nothing off.
+pub struct Unheard;
+
+#[async_trait(?Send)]
+impl Listener for Unheard {
+    async fn on(&mut self, _done: f32) -> bool {
+        true
+    }
 }
 
 /// A chosen engine, ready to load graphs.
@@ -175,7 +205,20 @@ pub async fn run_named<const N: usize>(
     inputs: &[(&str, &Tensor)],
     outputs: [&str; N],
 ) -> Result<[Tensor; N], EngineError> {
-    let mut results = graph.run(inputs).await?;
+    run_named_heard(graph, inputs, outputs, &mut Unheard).await
+}
+
+/// The same with a listener; see [`Graph::run_heard`].
+///
+/// # Errors
+/// Those of [`run_named`], and [`EngineError::Cancelled`].
+pub async fn run_named_heard<const N: usize>(
+    graph: &mut dyn Graph,
+    inputs: &[(&str, &Tensor)],
+    outputs: [&str; N],
+    listener: &mut dyn Listener,
+) -> Result<[Tensor; N], EngineError> {
+    let mut results = graph.run_heard(inputs, listener).await?;
     let mut taken = Vec::with_capacity(N);
     for name in outputs {
         let at = results

@@ -6,7 +6,7 @@ use js_sys::{Array, Float32Array, Object, Reflect};
 use protobuf::Message;
 use wasm_bindgen::prelude::*;
 
-use crate::engine::webgpu::{Device, Tuning};
+use crate::engine::webgpu::{Block, Device, Tuning};
 use crate::engine::{Engine, EngineChoice, EngineError, Graph, Tensor, weights};
 use crate::pipeline::Error;
 
@@ -43,6 +43,16 @@ impl OnnxGraph {
         let device = Device::request().await?;
         let tuning = Tuning { half: true, subgroups: device.has_subgroups(), ..Tuning::GRAPHICS };
         let adapter = device.adapter_name().to_string();
+        OnnxGraph::on(&Engine::WebGpu(device.tuned(tuning)), adapter, bytes)
+    }
+
+    /// Loads a graph with kernels for large products that no compiler takes: for tests of what is said then.
+    #[wasm_bindgen(js_name = loadBroken)]
+    pub async fn load_broken(bytes: &[u8]) -> Result<OnnxGraph, JsError> {
+        let device = Device::request().await?;
+        let broken = Block::shared(4, 1, (8, 8), 0, 1);
+        let adapter = device.adapter_name().to_string();
+        let tuning = Tuning { few: broken, many: broken, ..Tuning::GRAPHICS };
         OnnxGraph::on(&Engine::WebGpu(device.tuned(tuning)), adapter, bytes)
     }
 

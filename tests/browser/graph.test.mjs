@@ -194,3 +194,52 @@ describe('a graph on webgpu as on a graphics card', { timeout: PATIENCE_MS }, ()
         assert.ok(Math.max(...off) < 1e-4, `off by ${off}`);
     });
 });
+
+test('a kernel that does not compile is told by its node', { timeout: PATIENCE_MS }, async () => {
+    const said = await page.evaluate(async (bytes) => {
+        const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
+        const graph = await OnnxGraph.loadBroken(new Uint8Array(bytes));
+        try {
+            await graph.run([{ name: 'x', shape: [520, 96], data: new Float32Array(520 * 96) }]);
+            return 'it ran';
+        } catch (error) {
+            return error instanceof Error ? error.message : String(error);
+        } finally {
+            graph.free();
+        }
+    }, [...LARGE]);
+    assert.match(said, /^the shader of node "product \(MatMul\)" does not compile: .*array/s);
+});
+
+test('a graph that is freed gives all its buffers back', { timeout: PATIENCE_MS }, async () => {
+    const { count, left } = await page.evaluate(async (bytes) => {
+        const world = /** @type {any} */ (globalThis);
+        const { createBuffer } = world.GPUDevice.prototype;
+        const { destroy } = world.GPUBuffer.prototype;
+        const made = new Set();
+        let all = 0;
+        world.GPUDevice.prototype.createBuffer = function create(/** @type {any} */ description) {
+            const buffer = createBuffer.call(this, description);
+            made.add(buffer);
+            all += 1;
+            return buffer;
+        };
+        world.GPUBuffer.prototype.destroy = function gone() {
+            made.delete(this);
+            return destroy.call(this);
+        };
+        try {
+            const graph = await world.wasm.OnnxGraph.load(new Uint8Array(bytes), 'webgpu');
+            for (const rows of [3, 5, 3, 7, 9, 11]) {
+                await graph.run([{ name: 'x', shape: [rows, 96], data: new Float32Array(rows * 96) }]);
+            }
+            graph.free();
+        } finally {
+            world.GPUDevice.prototype.createBuffer = createBuffer;
+            world.GPUBuffer.prototype.destroy = destroy;
+        }
+        return { count: all, left: [...made].map(({ label, size, usage }) => `${label}: ${size} bytes, usage ${usage}`) };
+    }, [...LARGE]);
+    assert.ok(count >= 5 * 3, `only ${count} buffers were made`);
+    assert.deepEqual(left, []);
+});

@@ -227,7 +227,14 @@ fn rows(all: &mut Vec<Case>) {
         }
     }
     all.push(Case::new("of large numbers", "Softmax", &[&[4, 33]]).range(-1000.0, 1000.0).int("axis", -1));
-    all.push(Case::new("many rows", "Softmax", &[&[70_000, 3]]).int("axis", -1));
+    // More than 65,535 workgroups: of 64 rows each, and of one row each.
+    for shape in [[4_200_000, 2], [66_000, 256]] {
+        let name = format!("many rows {shape:?}");
+        let n = shape[1];
+        all.push(Case::new(&name, "Softmax", &[&shape]).int("axis", -1));
+        all.push(Case::new(&name, "LayerNormalization", &[&shape]).weights(&[n]).weights(&[n]).float("epsilon", 1e-2));
+        all.push(Case::new(&name, "ReduceMax", &[&shape]).ints(&[-1]));
+    }
     for shape in [&[3, 8][..], &[2, 5, 7], &[1, 200, 64], &[1, 1]] {
         let n = shape[shape.len() - 1];
         let case = Case::new(&format!("{shape:?}"), "LayerNormalization", &[shape]).weights(&[n]).weights(&[n]);
@@ -259,6 +266,8 @@ fn moves(all: &mut Vec<Case>) {
     for order in [&[1, 0, 2, 3][..], &[0, 2, 1, 3], &[3, 2, 1, 0], &[0, 2, 3, 1], &[0, 1, 2, 3]] {
         all.push(Case::new(&format!("{order:?}"), "Transpose", &[&[2, 3, 4, 5]]).list("perm", order));
     }
+    all.push(Case::new("of many", "Transpose", &[&[3, 1_400_001]]).list("perm", &[1, 0]));
+    all.push(Case::new("of many", "Gather", &[&[9, 1_400_001]]).ints(&[8, 0, 3]).int("axis", 0));
     all.push(Case::new("of a column", "Transpose", &[&[1, 7, 1, 5]]).list("perm", &[0, 2, 1, 3]));
     for axis in [0, 1, 2, -1] {
         let shapes: [&[usize]; 2] = [&[2, 3, 4], &[2, 3, 4]];
@@ -325,6 +334,13 @@ fn samples(all: &mut Vec<Case>) {
         let case = case.floats(&[4], &[1.0, 1.0, 2.0, 2.0]).word("mode", mode).word("nearest_mode", nearest);
         all.push(case.word("coordinate_transformation_mode", coordinates));
     }
+    let many = Case::new("of many", "Resize", &[&[1, 1, 700, 700]]).missing().missing().ints(&[1, 1, 2100, 2100]);
+    all.push(
+        many.word("mode", "nearest").word("coordinate_transformation_mode", "asymmetric").word("nearest_mode", "floor"),
+    );
+    all.push(
+        Case::new("of many", "MaxPool", &[&[1, 1, 2100, 2100]]).list("kernel_shape", &[2, 2]).list("strides", &[1, 1]),
+    );
     for operator in ["AveragePool", "MaxPool"] {
         for (kernel, stride, pads) in
             [(2, 2, [0, 0, 0, 0]), (3, 2, [1, 1, 1, 1]), (3, 1, [0, 1, 1, 0]), (4, 4, [0, 0, 0, 0])]

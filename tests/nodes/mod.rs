@@ -1,8 +1,13 @@
 //! One-node graphs with random inputs.
 
 mod cases;
+mod chains;
+mod draft;
+mod engine;
+mod shapes;
 
 pub use cases::cases;
+pub use shapes::random_cases;
 use wonnx::onnx::{
     AttributeProto, AttributeProto_AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorProto_DataType, TensorShapeProto, TensorShapeProto_Dimension, TypeProto, TypeProto_Tensor, ValueInfoProto,

@@ -10,6 +10,10 @@ use wonnx::onnx::{
 use super::super::EngineError;
 use super::plan::{Plan, Planner, View};
 
+/// What it takes to start a kernel, and to read or write an element, in multiplications.
+const STARTING: u64 = 1 << 20;
+const ELEMENT: u64 = 8;
+
 fn stated(name: &str, shape: &[usize]) -> ValueInfoProto {
     let mut sides = TensorShapeProto::new();
     for &side in shape {
@@ -37,6 +41,11 @@ pub fn assemble(
     outputs: &[View],
 ) -> Result<Plan, EngineError> {
     let Planner { buffers, steps, made, tuning, .. } = planner;
+    // wonnx tells values apart by their names, and some are of the engine's own making.
+    let mut names = HashSet::new();
+    if let Some(name) = buffers.names.iter().find(|name| !names.insert(name.as_str())) {
+        return Err(EngineError::Parse(format!("\"{name}\" is defined twice")));
+    }
     let mut graph = GraphProto::new();
     graph.set_name("planned".to_string());
     let mut read = vec![false; buffers.names.len()];
@@ -54,10 +63,12 @@ pub fn assemble(
         node.mut_output().push(name.clone());
         graph.mut_node().push(node);
         graph.mut_value_info().push(stated(name, shape));
+        let elements: usize = step.work.reads().iter().chain([&step.output]).map(|&it| buffers.elements(it)).sum();
+        let work = STARTING + ELEMENT * elements as u64 + step.work.multiplications() as u64;
         let kernel = step.work.kernel(tuning, |buffer| half.contains(&buffers.names[buffer])).map_err(|reason| {
             EngineError::Unsupported { operator: step.operator.clone(), node: step.node.clone(), reason }
         })?;
-        kernels.insert(name.clone(), kernel);
+        kernels.insert(name.clone(), (kernel, work));
     }
     for (name, shape) in inputs {
         graph.mut_input().push(stated(name, shape));

@@ -1,6 +1,6 @@
 //! One GPU device for all graphs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,32 @@ use wonnx::extension::{CompileError, CompiledNode, Context};
 use wonnx::wgpu;
 
 use super::super::EngineError;
-use super::lower::Kernel;
 use super::measure;
-use super::plan::Limits;
+use super::plan::{Limits, Weighed};
 use super::tuning::Tuning;
+use super::turns::{Ages, Turn, Turns};
 
-/// Kernels by the name of the value that they compute, handed to wonnx while a session is made.
-type Kernels = Rc<RefCell<HashMap<String, Kernel>>>;
+/// Pipelines that are kept, with their shaders: those of some ten sessions of large graphs. Every new set of input shapes has
+/// some of its own. A session has its pipelines even where they are kept no more.
+const MOST_PIPELINES: usize = 1024;
+
+/// What is handed over while a session is made.
+#[derive(Default)]
+struct Offer {
+    /// Kernels, and their work, by the name of the value that they compute.
+    kernels: HashMap<String, Weighed>,
+    /// The work of those that wonnx took, in their order.
+    taken: Vec<u64>,
+    ages: Ages,
+}
 
 /// A device with its queue, its compiled pipelines, and whether it is still there. Clones share all.
 #[derive(Clone)]
 pub struct Device {
     context: Rc<Context>,
-    kernels: Kernels,
+    offer: Rc<RefCell<Offer>>,
+    turns: Rc<Turns>,
+    pace: Rc<Cell<u64>>,
     name: Rc<str>,
     tuning: Tuning,
     lost: Arc<Mutex<Option<String>>>,
@@ -76,20 +89,30 @@ impl Device {
             .find(|word| !word.trim().is_empty())
             .map_or("unnamed adapter", |word| word.trim());
         let software = info.device_type == wgpu::DeviceType::Cpu || is_software(&words);
-        let kernels = Kernels::default();
-        let planned = kernels.clone();
+        let offer: Rc<RefCell<Offer>> = Rc::default();
+        let offered = offer.clone();
         let context = Context {
             device,
             queue,
             provider: Box::new(move |node| {
                 let output = node.get_output().first().cloned().unwrap_or_default();
-                let kernel = planned.borrow_mut().remove(&output).ok_or(CompileError::UnimplementedOp(output))?;
+                let offer = &mut *offered.borrow_mut();
+                let (kernel, work) = offer.kernels.remove(&output).ok_or(CompileError::UnimplementedOp(output))?;
+                offer.taken.push(work);
+                offer.ages.used(&kernel.shader);
                 Ok(CompiledNode { shader: kernel.shader, threads: kernel.workgroups })
             }),
             pipelines: RefCell::default(),
         };
-        let mut made =
-            Device { context: Rc::new(context), kernels, name: Rc::from(name), tuning: Tuning::SOFTWARE, lost };
+        let mut made = Device {
+            context: Rc::new(context),
+            offer,
+            turns: Rc::default(),
+            pace: Rc::new(Cell::new(if software { 1 << 28 } else { 1 << 31 })),
+            name: Rc::from(name),
+            tuning: Tuning::SOFTWARE,
+            lost,
+        };
         if !software {
             let known = Tuning { subgroups: made.has_subgroups(), half: true, ..Tuning::GRAPHICS };
             made.tuning = measure::measured(&made, known).await?;
@@ -130,9 +153,40 @@ impl Device {
         Limits { binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) }
     }
 
+    /// How many pipelines are kept for graphs to come. For tests.
+    pub fn pipelines(&self) -> usize {
+        self.context.pipelines.borrow().len()
+    }
+
     /// Pipelines made while an error was reported may be invalid.
     pub(super) fn forget_pipelines(&self) {
         self.context.pipelines.borrow_mut().clear();
+    }
+
+    /// Waits until no other graph of this device runs.
+    pub(super) async fn turn(&self) -> Turn {
+        self.turns.take().await
+    }
+
+    /// How much work a submission may have.
+    pub(super) fn pace(&self) -> &Cell<u64> {
+        &self.pace
+    }
+
+    /// Waits until this submission, which has to be the last one, is done.
+    pub(super) fn after(&self, submission: wgpu::SubmissionIndex) -> impl Future<Output = ()> + use<> {
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        self.context.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        let device = self.context.device.clone();
+        async move {
+            if cfg!(target_arch = "wasm32") {
+                let _ = receiver.await;
+            } else {
+                let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
+            }
+        }
     }
 
     pub(super) fn context(&self) -> &Rc<Context> {
@@ -140,8 +194,18 @@ impl Device {
     }
 
     /// Puts `kernels` where wonnx asks for them.
-    pub(super) fn offer(&self, kernels: HashMap<String, Kernel>) {
-        *self.kernels.borrow_mut() = kernels;
+    pub(super) fn offer(&self, kernels: HashMap<String, Weighed>) {
+        let mut offer = self.offer.borrow_mut();
+        (offer.kernels, offer.taken) = (kernels, Vec::new());
+    }
+
+    /// The work of the kernels that were taken, in their order. What is left is put away, and of the pipelines those used
+    /// longest ago.
+    pub(super) fn taken(&self) -> Vec<u64> {
+        let mut offer = self.offer.borrow_mut();
+        offer.kernels = HashMap::new();
+        offer.ages.trim(&mut self.context.pipelines.borrow_mut(), MOST_PIPELINES);
+        std::mem::take(&mut offer.taken)
     }
 
     /// # Errors
@@ -159,15 +223,16 @@ impl Device {
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-        Scope { memory, validation, internal }
+        Scope { internal, validation, memory }
     }
 }
 
 /// Open error scopes: nothing that the GPU complains about goes unheard.
 pub(super) struct Scope {
-    memory: wgpu::ErrorScopeGuard,
-    validation: wgpu::ErrorScopeGuard,
+    // Dropped in this order when a run is: the last one opened first.
     internal: wgpu::ErrorScopeGuard,
+    validation: wgpu::ErrorScopeGuard,
+    memory: wgpu::ErrorScopeGuard,
 }
 
 impl Scope {
@@ -230,12 +295,20 @@ async fn browser_name() -> Option<String> {
     None
 }
 
-/// Names the node if the message is about its shader: wgpu writes `label = 'NODE'`, browsers `[ShaderModule "NODE"]`.
+/// Names the node if the message is about its shader or pipeline: wgpu writes `label = 'NODE'`, browsers
+/// `[ShaderModule "NODE"]` or, while it is being made, `[ShaderModuleDescriptor ""NODE""]`. What compilers say of the shader
+/// is part of the message, line and column included.
 fn complaint(message: &str) -> EngineError {
-    let between =
-        |start: &str, end: char| message.split_once(start)?.1.split_once(end).map(|(node, _)| node.to_string());
+    let between = |start: &str, end: &str| {
+        let (node, _) = message.split_once(start)?.1.split_once(end)?;
+        (!node.is_empty()).then(|| node.to_string())
+    };
     let about_shader = ["ShaderModule", "create_shader_module", "create_compute_pipeline", "ComputePipeline"];
-    let node = between("label = '", '\'').or_else(|| between("[ShaderModule \"", '"'));
+    let node = between("label = '", "'")
+        .or_else(|| between("ShaderModuleDescriptor \"\"", "\"\""))
+        .or_else(|| between("ComputePipelineDescriptor \"\"", "\"\""))
+        .or_else(|| between("ShaderModule \"", "\""))
+        .or_else(|| between("ComputePipeline \"", "\""));
     match node.filter(|_| about_shader.iter().any(|word| message.contains(word))) {
         Some(node) => EngineError::Shader { node, message: message.to_string() },
         None => EngineError::Gpu(message.to_string()),
@@ -255,7 +328,10 @@ mod tests {
     fn complaints_name_the_node() {
         let messages = [
             "Validation Error\n\nCaused by:\n  In Device::create_shader_module, label = 'node_7 (Conv)'\n    no such thing",
-            "error: unresolved value 'inf'\n - While validating [ComputePipelineDescriptor \"x\"], [ShaderModule \"node_7 (Conv)\"]",
+            "Validation Error\n\nCaused by:\n  In Device::create_compute_pipeline, label = 'node_7 (Conv)'\n    too many threads",
+            "Error while parsing WGSL: :2:17 error: unresolved value 'inf'\n\n - While validating [ShaderModuleDescriptor \"\"node_7 (Conv)\"\"]\n - While calling [Device \"zegformer\"].CreateShaderModule([ShaderModuleDescriptor \"\"node_7 (Conv)\"\"]).",
+            "The total number of workgroup invocations (4096) exceeds the maximum allowed (256).\n - While validating compute stage ([ShaderModule \"node_7 (Conv)\"], entryPoint: \"main\").\n - While calling [Device].CreateComputePipeline([ComputePipelineDescriptor \"\"node_7 (Conv)\"\"]).",
+            "[Invalid ShaderModule \"node_7 (Conv)\"] is invalid.\n - While calling [Device].CreateComputePipeline([ComputePipelineDescriptor]).",
         ];
         for message in messages {
             let error = complaint(message);

@@ -15,23 +15,25 @@ mod lower;
 pub mod measure;
 mod operators;
 mod plan;
+mod run;
 mod template;
 mod tuning;
+mod turns;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use async_trait::async_trait;
 use wonnx::Session;
 use wonnx::extension::Weights;
 use wonnx::onnx::TensorProto;
-use wonnx::utils::{InputTensor, OutputTensor};
 
-use super::{EngineError, Graph, ModelProto, Tensor};
+use super::{EngineError, Graph, Listener, ModelProto, Tensor, Unheard, weights};
 use check::{Checked, Kind};
 pub use device::Device;
 pub use operators::{OPERATORS, operator};
 use plan::Plan;
+use run::Compiled;
 pub use tuning::{Block, Shared, Tuning};
 
 /// Sessions kept for different input shapes; the one used longest ago goes first.
@@ -50,6 +52,21 @@ type Shapes = Vec<(String, Vec<usize>)>;
 /// its value, and its bytes. Needs no device.
 pub fn largest_binding(model: &ModelProto, inputs: &[(String, Vec<usize>)]) -> Result<(String, u64), EngineError> {
     plan::largest(model, &check::check(model)?, inputs, Tuning::GRAPHICS)
+}
+
+/// The shapes of the inputs, if the model states them all.
+fn stated_shapes(model: &ModelProto) -> Option<Shapes> {
+    let weights: HashSet<&str> = model.get_graph().get_initializer().iter().map(|tensor| tensor.get_name()).collect();
+    let inputs = model.get_graph().get_input().iter().filter(|input| !weights.contains(input.get_name()));
+    let stated = inputs.map(|input| {
+        let tensor = input.get_field_type().get_tensor_type();
+        let sides = tensor.get_shape().get_dim().iter();
+        // What is left open has no value, or a name.
+        let shape = sides.map(|side| usize::try_from(side.get_dim_value()).ok().filter(|&side| side > 0));
+        let shape: Option<Vec<usize>> = tensor.has_shape().then(|| shape.collect()).flatten();
+        shape.map(|shape| (input.get_name().to_string(), shape))
+    });
+    stated.collect()
 }
 
 /// A graph on a GPU. Compiled for each new set of input shapes; weights are uploaded once.
@@ -74,20 +91,21 @@ impl Drop for WebGpuGraph {
     }
 }
 
-struct Compiled {
-    session: Session,
-    outputs: Vec<(String, Vec<usize>)>,
-}
-
 impl WebGpuGraph {
     /// Takes a graph with f32 weights.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] for an operator, operator set, attribute or type of elements that is not known. What
-    /// shapes or the content of constants decide (ranks, sizes, tensors without elements) is refused by the first run.
+    /// shapes or the content of constants decide (ranks, sizes, tensors without elements) is refused here as well if the
+    /// model states the shapes of its inputs, else by the first run. [`EngineError::Weight`] for a weight that does not fill
+    /// its shape.
     pub fn load(device: Device, mut model: ModelProto) -> Result<WebGpuGraph, EngineError> {
         device.check()?;
+        weights::check(&model)?;
         let checked = check::check(&model)?;
+        if let Some(shapes) = stated_shapes(&model) {
+            plan::refuse(&model, &checked, &shapes, device.tuning())?;
+        }
         let half = if device.tuning().half { half::narrow(&mut model) } else { HashSet::new() };
         Ok(WebGpuGraph { device, model, checked, half, weights: Rc::default(), sessions: Vec::new() })
     }
@@ -102,6 +120,37 @@ impl WebGpuGraph {
         match tensor.data().iter().find(|value| !fits(**value)) {
             Some(value) => Err(EngineError::Input { name: name.to_string(), value: *value }),
             None => Ok(()),
+        }
+    }
+
+    /// Bytes of weights that are on the host: all until the first run, then the small ones. For tests.
+    pub fn host_bytes(&self) -> usize {
+        let bytes = |tensor: &TensorProto| tensor.get_raw_data().len().max(tensor.get_float_data().len() * 4);
+        self.model.get_graph().get_initializer().iter().map(bytes).sum()
+    }
+
+    /// How many buffers hold weights and constants. For tests.
+    pub fn buffers(&self) -> usize {
+        self.weights.borrow().len()
+    }
+
+    /// Gives back the constants that were made for sessions which are gone.
+    fn forget_constants(&self) {
+        let graph = self.model.get_graph();
+        let mut kept: HashSet<&str> = graph.get_initializer().iter().map(|tensor| tensor.get_name()).collect();
+        kept.extend(self.sessions.iter().flat_map(|(_, compiled)| compiled.constants.iter().map(String::as_str)));
+        self.weights.borrow_mut().retain(|name, buffer| {
+            let keep = kept.contains(name.as_str());
+            if !keep {
+                buffer.destroy();
+            }
+            keep
+        });
+    }
+
+    fn forget_weight(&self, name: &str) {
+        if let Some(buffer) = self.weights.borrow_mut().remove(name) {
+            buffer.destroy();
         }
     }
 
@@ -126,10 +175,12 @@ impl WebGpuGraph {
             }
         }
         let own = planned.get_graph().get_initializer().len() - moved.len();
+        let made = planned.get_graph().get_initializer().iter().take(own);
+        let constants: Vec<String> = made.map(|tensor| tensor.get_name().to_string()).collect();
         let scope = self.device.scope();
         self.device.offer(kernels);
         let session = Session::with_context(&planned, self.device.context(), &self.weights);
-        self.device.offer(HashMap::new());
+        let works = self.device.taken();
         let complaint = scope.end().await;
         for (lent, (_, raw, floats)) in planned.mut_graph().mut_initializer().iter_mut().skip(own).zip(&mut moved) {
             *raw = lent.take_raw_data();
@@ -138,17 +189,15 @@ impl WebGpuGraph {
         let failed = complaint.is_err() || session.is_err();
         if failed {
             // What was uploaded now may be broken. Weights that are only on the GPU were uploaded by an earlier session.
-            let mut weights = self.weights.borrow_mut();
-            for tensor in planned.get_graph().get_initializer().iter().take(own) {
-                weights.remove(tensor.get_name());
-            }
+            let of_others = |name: &&String| self.sessions.iter().any(|(_, other)| other.constants.contains(name));
+            constants.iter().filter(|name| !of_others(name)).for_each(|name| self.forget_weight(name));
         }
         for (at, raw, floats) in moved {
-            let tensor = &mut self.model.mut_graph().mut_initializer()[at];
             let bytes = raw.len().max(floats.len() * 4);
             if failed && bytes > 0 {
-                self.weights.borrow_mut().remove(tensor.get_name());
+                self.forget_weight(self.model.get_graph().get_initializer()[at].get_name());
             }
+            let tensor = &mut self.model.mut_graph().mut_initializer()[at];
             if failed || bytes < HEAVY_BYTES {
                 tensor.set_raw_data(raw);
                 tensor.set_float_data(floats);
@@ -159,13 +208,22 @@ impl WebGpuGraph {
             return Err(error);
         }
         let session = session.map_err(|error| EngineError::Gpu(error.to_string()))?;
-        Ok(Compiled { session, outputs })
+        Ok(Compiled { session, outputs, works, constants })
     }
 }
 
 #[async_trait(?Send)]
 impl Graph for WebGpuGraph {
     async fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, EngineError> {
+        self.run_heard(inputs, &mut Unheard).await
+    }
+
+    async fn run_heard(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        listener: &mut dyn Listener,
+    ) -> Result<Vec<(String, Tensor)>, EngineError> {
+        let _turn = self.device.turn().await;
         self.device.check()?;
         for (name, tensor) in inputs {
             self.check_input(name, tensor)?;
@@ -176,26 +234,11 @@ impl Graph for WebGpuGraph {
             None => {
                 // Room first: the GPU may not hold one session more.
                 self.sessions.truncate(KEPT_SESSIONS - 1);
+                self.forget_constants();
                 self.compile(&shapes).await?
             }
         };
         self.sessions.insert(0, (shapes, compiled));
-        let (_, compiled) = &self.sessions[0];
-        let tensors: HashMap<String, InputTensor> =
-            inputs.iter().map(|(name, tensor)| (name.to_string(), InputTensor::from(tensor.data()))).collect();
-        let scope = self.device.scope();
-        let results = compiled.session.run(&tensors).await;
-        let complaint = scope.end().await;
-        self.device.check()?;
-        complaint?;
-        let mut results = results.map_err(|error| EngineError::Gpu(error.to_string()))?;
-        compiled
-            .outputs
-            .iter()
-            .map(|(name, shape)| match results.remove(name) {
-                Some(OutputTensor::F32(data)) => Ok((name.clone(), Tensor::new(shape.clone(), data)?)),
-                _ => Err(EngineError::MissingOutput(name.clone())),
-            })
-            .collect()
+        run::run(&self.device, &self.sessions[0].1, inputs, listener).await
     }
 }

@@ -75,10 +75,12 @@ impl Value {
         self.shape.iter().product()
     }
 
-    /// The only element of a constant.
+    /// The only element of a constant, if shaders can say it: an infinity stays in a buffer.
     pub fn scalar(&self) -> Option<f32> {
         match &self.constant {
-            Some(constant) if self.count() == 1 => constant.exact_floats().ok()?.first().copied(),
+            Some(constant) if self.count() == 1 => {
+                constant.exact_floats().ok()?.first().copied().filter(|value| value.is_finite())
+            }
             _ => None,
         }
     }
@@ -118,6 +120,11 @@ impl Buffers {
         self.shapes.push(shape.to_vec());
         self.names.len() - 1
     }
+
+    /// How many elements a buffer has.
+    pub fn elements(&self, buffer: usize) -> usize {
+        self.shapes[buffer].iter().product()
+    }
 }
 
 /// A graph made ready for wonnx.
@@ -127,9 +134,12 @@ pub struct Plan {
     /// Names of the original's initializers that are read.
     pub weights: Vec<String>,
     /// By the name of each node's output.
-    pub kernels: HashMap<String, Kernel>,
+    pub kernels: HashMap<String, Weighed>,
     pub outputs: Vec<(String, Vec<usize>)>,
 }
+
+/// A kernel, and its work: about as many multiplications and additions.
+pub type Weighed = (Kernel, u64);
 
 /// The state of planning.
 pub struct Planner {
@@ -154,6 +164,16 @@ pub fn plan(
     let (planner, outputs) = prepare(model, checked, inputs, tuning)?;
     limits.check(&planner)?;
     assemble::assemble(model, planner, half, inputs, &outputs)
+}
+
+/// What [`plan`] would refuse of `model` for inputs of the given shapes, whatever the device can hold.
+pub fn refuse(
+    model: &ModelProto,
+    checked: &Checked,
+    inputs: &[(String, Vec<usize>)],
+    tuning: Tuning,
+) -> Result<(), EngineError> {
+    prepare(model, checked, inputs, tuning).map(|_| ())
 }
 
 /// The largest buffer of a run for inputs of the given shapes: its value's name and its bytes.
@@ -208,7 +228,9 @@ fn prepare(
         planner.values.insert(name.to_string(), Value { shape: shape.clone(), buffer: Some(buffer), constant: None });
     }
     for (name, _) in inputs {
-        if !graph.get_input().iter().any(|input| input.get_name() == name) {
+        // An input that is a weight of the file as well has its value; rten does not take it either.
+        let fixed = graph.get_initializer().iter().any(|tensor| tensor.get_name() == name);
+        if fixed || !graph.get_input().iter().any(|input| input.get_name() == name) {
             return Err(EngineError::UnknownInput(name.clone()));
         }
     }

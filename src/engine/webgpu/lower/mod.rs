@@ -51,6 +51,15 @@ impl Work {
         }
     }
 
+    /// How many multiplications it takes, beyond some for each element.
+    pub fn multiplications(&self) -> usize {
+        match self {
+            Work::Product(product) => product.stacks * product.m * product.n * product.k,
+            Work::Conv(conv) => conv.multiplications(),
+            Work::Map(_) | Work::Transform(_) | Work::Ready(..) => 0,
+        }
+    }
+
     /// Its kernel; `half` says which buffers are stored in f16.
     pub fn kernel(self, tuning: Tuning, half: impl Fn(usize) -> bool) -> Result<Kernel, String> {
         match self {

@@ -13,8 +13,8 @@ use super::{Inputs, axis};
 struct Change {
     from: usize,
     to: usize,
-    /// The stated scale, from which `to` was rounded.
-    scale: f32,
+    /// The stated scale, from which `to` was rounded; where sizes are stated, what they make.
+    scale: f64,
     /// The part of the input that is looked at, from 0 to 1.
     part: (f32, f32),
 }
@@ -83,9 +83,9 @@ fn changes(node: &NodeProto, inputs: &Inputs, shape: &[usize]) -> Result<Vec<Cha
     };
     // One scale for all axes, such that none becomes larger, or smaller, than wanted.
     let policy = string(node, "keep_aspect_ratio_policy", "stretch");
-    let mut common: Option<f32> = None;
+    let mut common: Option<f64> = None;
     for (at, &axis) in axes.iter().enumerate().filter(|_| policy != "stretch" && sizes.is_some()) {
-        let scale = wanted(at)? as f32 / shape[axis] as f32;
+        let scale = wanted(at)? as f64 / shape[axis] as f64;
         common = common.map_or(Some(scale), |other| {
             Some(if policy == "not_larger" { other.min(scale) } else { other.max(scale) })
         });
@@ -100,11 +100,11 @@ fn changes(node: &NodeProto, inputs: &Inputs, shape: &[usize]) -> Result<Vec<Cha
             change.part = (*start.ok_or("its roi is missing")?, *end.ok_or("its roi is missing")?);
         }
         (change.to, change.scale) = match (common, &sizes, &scales) {
-            (Some(scale), ..) => ((scale * side as f32).round() as usize, scale),
-            (None, Some(_), _) => (wanted(at)?, wanted(at)? as f32 / side as f32),
+            (Some(scale), ..) => ((scale * side as f64).round() as usize, scale),
+            (None, Some(_), _) => (wanted(at)?, wanted(at)? as f64 / side as f64),
             (None, None, Some(scales)) => {
                 let scale = Some(scales[at]).filter(|scale| scale.is_finite() && *scale > 0.0).ok_or_else(lacking)?;
-                ((side as f32 * (change.part.1 - change.part.0) * scale).floor() as usize, scale)
+                ((side as f32 * (change.part.1 - change.part.0) * scale).floor() as usize, f64::from(scale))
             }
             (None, None, None) => return Err(lacking()),
         };
@@ -116,7 +116,7 @@ fn changes(node: &NodeProto, inputs: &Inputs, shape: &[usize]) -> Result<Vec<Cha
 /// between two elements, is so in f32.
 fn places(mode: &str, change: Change) -> Result<Vec<f32>, String> {
     let Change { from, to, scale, part } = change;
-    let (scale, part) = (f64::from(scale), (f64::from(part.0), f64::from(part.1)));
+    let part = (f64::from(part.0), f64::from(part.1));
     let last = from as f64 - 1.0;
     let (start, step, middle) = match mode {
         "asymmetric" => (0.0, 1.0 / scale, 0.0),
@@ -159,7 +159,7 @@ fn filtered(node: &NodeProto, down: Change, across: Change) -> String {
         (1.0, "max(0.0, 1.0 - d)".to_string())
     };
     let around = |p: &str, change: Change| {
-        let shrink = if int(node, "antialias", 0) != 0 { change.scale.min(1.0) } else { 1.0 };
+        let shrink = if int(node, "antialias", 0) != 0 { change.scale.min(1.0) as f32 } else { 1.0 };
         let reach = literal(reach / shrink);
         let outside = if int(node, "exclude_outside", 0) != 0 {
             format!("if (j{p} < 0 || j{p} >= {}) {{ continue; }}", change.from)

@@ -162,3 +162,43 @@ fn what_is_no_model_is_refused() {
     assert!(weights::parse(b"").is_err());
     assert!(weights::parse(b"<html>404</html>").is_err());
 }
+
+/// A list of numbers is held against the shape as raw bytes are, whatever the weight is stored as.
+#[test]
+fn a_weight_that_does_not_fill_its_shape_is_refused() {
+    let mul = || node("Mul", &["x", "w"], "y", None);
+    let mut short = initializer("w", FLOAT, &[1, 4], Vec::new());
+    short.set_float_data(vec![1.0; 3]);
+    let mut short16 = initializer("w16", FLOAT16, &[1, 4], Vec::new());
+    short16.set_int32_data(vec![0x3c00; 3]);
+    let mut short8 = initializer("w8", INT8, &[1, 4], Vec::new());
+    short8.set_int32_data(vec![1; 5]);
+    let scale = initializer("scale", FLOAT, &[1], f32_bytes(&[0.5]));
+    let half = initializer("w16", FLOAT16, &[1, 4], vec![0; 7]);
+    let negative = initializer("w", FLOAT, &[-1, -4], f32_bytes(&[1.0; 4]));
+    let widened = |tensor: TensorProto| (vec![tensor], vec![node("Cast", &["w16"], "w", Some(("to", 1))), mul()]);
+    let dequantised = vec![node("DequantizeLinear", &["w8", "scale"], "w", None), mul()];
+    for (weight, (tensors, nodes)) in [
+        ("w", (vec![short.clone()], vec![mul()])),
+        ("w16", widened(short16)),
+        ("w16", widened(half)),
+        ("w8", (vec![short8, scale], dequantised)),
+        ("w", (vec![negative], vec![mul()])),
+        ("w", (vec![initializer("w", FLOAT, &[1], f32_bytes(&[1.0])); 2], vec![mul()])),
+    ] {
+        let (model, _) = weights::parse(&model(tensors, nodes, &[1, 4], &[1, 4])).expect("a model");
+        let error = weights::widen(model, &HashMap::new()).expect_err("a wrong weight").to_string();
+        assert!(error.starts_with(&format!("weight \"{weight}\": ")), "{error}");
+    }
+}
+
+#[test]
+fn what_widens_a_weight_and_has_no_output_is_refused() {
+    let mut cast = node("Cast", &["w16"], "w", Some(("to", 1)));
+    cast.clear_output();
+    let half = initializer("w16", FLOAT16, &[1, 4], vec![0; 8]);
+    let bytes = model(vec![half], vec![cast], &[1, 4], &[1, 4]);
+    let (model, _) = weights::parse(&bytes).expect("a model");
+    let error = weights::widen(model, &HashMap::new()).expect_err("nothing comes of it").to_string();
+    assert!(error.contains("w16") && error.contains("no output"), "{error}");
+}

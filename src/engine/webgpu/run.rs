@@ -176,7 +176,7 @@ mod tests {
             ends.push(end(&works, ends.last().copied().unwrap_or(0), 10));
         }
         assert_eq!(ends, [3, 4, 6, 7]);
-        assert_eq!(end(&[u64::MAX, u64::MAX], 0, u64::MAX), 1, "a sum that overflows is too large");
+        assert_eq!(end(&[u64::MAX, u64::MAX], 0, 1 << 44), 1, "a sum that overflows is too large");
     }
 
     #[test]

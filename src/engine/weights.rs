@@ -263,14 +263,14 @@ fn f32_values(tensor: &TensorProto) -> Result<Vec<f32>, EngineError> {
     if !tensor.get_float_data().is_empty() {
         return Ok(tensor.get_float_data().to_vec());
     }
-    Ok(raw(tensor, 4)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    Ok(raw(tensor, 4)?.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
 }
 
 fn f16_values(tensor: &TensorProto) -> Result<Vec<f32>, EngineError> {
     if !tensor.get_int32_data().is_empty() {
         return Ok(tensor.get_int32_data().iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect());
     }
-    Ok(raw(tensor, 2)?.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+    Ok(raw(tensor, 2)?.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect())
 }
 
 fn int8_values(tensor: &TensorProto) -> Result<Vec<i8>, EngineError> {

@@ -58,7 +58,7 @@ fn exact(tensor: &TensorProto) -> Option<Vec<u8>> {
         return None; // shaders may contain it
     }
     let pairs: Option<Vec<[u8; 2]>> = if floats.is_empty() {
-        raw.chunks_exact(4).map(|b| narrowed(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+        raw.as_chunks().0.iter().map(|&bytes| narrowed(f32::from_le_bytes(bytes))).collect()
     } else {
         floats.iter().map(|&value| narrowed(value)).collect()
     };

@@ -149,9 +149,16 @@ describe('trouble', { timeout: 2 * PATIENCE_MS }, () => {
         const context = await browser.browser.newContext({ serviceWorkers: 'block' });
         const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat', { context });
         await zeg.state('ready');
-        browser.server.intercept = (path) => (path.endsWith('segmenter.onnx') ? new Promise(() => {}) : undefined);
+        // Held here the worker does not hear of a stop, and is replaced.
+        const asked = new Promise((resolve) => {
+            browser.server.intercept = (path) => {
+                if (!path.endsWith('segmenter.onnx')) return undefined;
+                resolve(undefined);
+                return new Promise(() => {});
+            };
+        });
         await page.setInputFiles('#file', PHOTO);
-        await page.waitForSelector('#status[data-state=running]');
+        await asked;
         browser.server.intercept = (path) => (path.endsWith('bundle.json') || path.endsWith('.onnx') ? { status: 503, body: Buffer.from('') } : undefined);
         // Nor is it kept.
         await page.evaluate(() => caches.delete('zegformer-models'));

@@ -236,6 +236,36 @@ fn measuring_can_be_called_off_and_goes_on() {
     assert!(result.classes[0].share > 0.3);
 }
 
+/// Ends a run the second time that it hears of the segmenter's start: then its graph is at work.
+#[derive(Default)]
+struct InTheGraph {
+    heard: usize,
+}
+
+#[async_trait(?Send)]
+impl Observer for InTheGraph {
+    async fn on(&mut self, event: Event) -> bool {
+        self.heard += usize::from(event == Event::Start(Stage::Segmenter));
+        self.heard < 2
+    }
+}
+
+/// On a GPU a graph need not run to its end.
+#[test]
+fn a_graph_can_be_called_off_and_run_again() {
+    let mut pipeline =
+        pollster::block_on(Pipeline::new(open_bundle(&folder()), Rc::new(Folder(folder())), EngineChoice::WebGpu))
+            .expect("an adapter, be it software");
+    pipeline.set_photo(&std::fs::read("tests/photos/chelsea.png").expect("the photo")).expect("a photo");
+    pipeline.set_classes("cat, wall").expect("names");
+    let mut observer = InTheGraph::default();
+    let stopped = pollster::block_on(pipeline.segment(&mut observer));
+    assert_eq!(stopped.map(|_| ()).map_err(|error| error.to_string()), Err("stopped".to_string()));
+    assert!(observer.heard == 2 && pipeline.proposals().is_none());
+    let result = pollster::block_on(pipeline.segment(&mut Unobserved)).expect("a result");
+    assert!(result.classes[0].share > 0.3);
+}
+
 /// Of any shape and in any mode a photo is labelled.
 #[test]
 fn the_thinnest_photos_are_labelled() {

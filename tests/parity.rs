@@ -8,7 +8,7 @@ use std::rc::Rc;
 use common::{Folder, Golden, open_bundle};
 use serde::Deserialize;
 use zegformer::bundle::{Ensembling, Mode, Resolution};
-use zegformer::engine::{Engine, EngineChoice, Tensor, run_named, weights};
+use zegformer::engine::{Engine, EngineChoice, Tensor, Unheard, run_named, weights};
 use zegformer::photo::Photo;
 use zegformer::pipeline::{Pipeline, Unobserved};
 use zegformer::segment::Proposals;
@@ -235,7 +235,8 @@ fn one_pass_embeddings() {
             let photo = Tensor::new(golden.shape("squashed"), golden.f32("squashed")).expect("a photo");
             let bias = Tensor::new([1, queries, patches], golden.f32("mask_bias")).expect("a bias");
             let inputs = [("photo", &photo), ("mask_bias", &bias)];
-            let [rows] = pollster::block_on(run_named(graph.as_mut(), &inputs, ["segment_embeddings"])).expect("rows");
+            let [rows] = pollster::block_on(run_named(graph.as_mut(), &inputs, ["segment_embeddings"], &mut Unheard))
+                .expect("rows");
             close(info.kind.name(), rows.data(), &golden.f32("embeddings_onepass"), 1e-5);
         }
     }

@@ -198,21 +198,9 @@ impl Engine {
 /// Runs `graph` and returns the named outputs in the order asked for.
 ///
 /// # Errors
-/// Those of [`Graph::run`], [`EngineError::MissingOutput`], and [`EngineError::NotFinite`]: such values lose every comparison,
+/// Those of [`Graph::run_heard`], [`EngineError::MissingOutput`], and [`EngineError::NotFinite`]: such values lose every comparison,
 /// so whatever is made of them would look like an answer.
 pub async fn run_named<const N: usize>(
-    graph: &mut dyn Graph,
-    inputs: &[(&str, &Tensor)],
-    outputs: [&str; N],
-) -> Result<[Tensor; N], EngineError> {
-    run_named_heard(graph, inputs, outputs, &mut Unheard).await
-}
-
-/// The same with a listener; see [`Graph::run_heard`].
-///
-/// # Errors
-/// Those of [`run_named`], and [`EngineError::Cancelled`].
-pub async fn run_named_heard<const N: usize>(
     graph: &mut dyn Graph,
     inputs: &[(&str, &Tensor)],
     outputs: [&str; N],
@@ -291,7 +279,7 @@ mod tests {
     }
 
     fn ask(values: &[f32], output: &str) -> Result<Vec<f32>, String> {
-        let found = pollster::block_on(run_named(&mut Parrot(values.to_vec()), &[], [output]));
+        let found = pollster::block_on(run_named(&mut Parrot(values.to_vec()), &[], [output], &mut Unheard));
         found.map(|[said]| said.into_data()).map_err(|error| error.to_string())
     }
 

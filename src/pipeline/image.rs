@@ -112,7 +112,7 @@ impl Pipeline {
                 if missing.is_empty() { Ok(()) } else { self.run_crops(&missing, watch).await }
             }
             Task::OnePass if self.kept.looks.pass.is_some() => Ok(()),
-            Task::OnePass => self.run_one_pass().await,
+            Task::OnePass => self.run_one_pass(watch).await,
         }
     }
 
@@ -133,7 +133,7 @@ impl Pipeline {
                 // One batch size, so that shaders are compiled once.
                 crops = padded_batch(crops, branch.batch)?;
             }
-            let [embeddings] = run_named(graph.as_mut(), &[("crops", &crops)], ["crop_embeddings"])
+            let [embeddings] = run_named(graph.as_mut(), &[("crops", &crops)], ["crop_embeddings"], watch)
                 .await
                 .map_err(|error| in_graph(&file, error))?;
             if embeddings.shape() != [crops.shape()[0], self.bundle.embedding] {
@@ -150,7 +150,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn run_one_pass(&mut self) -> Result<(), Error> {
+    async fn run_one_pass(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         let Some(one_pass) = self.bundle.image.one_pass.clone() else { return Err(no_one_pass()) };
         self.load_image_graph(&one_pass.graph).await?;
         let (Some(photo), Some(proposals), Some((_, graph))) = (&self.photo, &self.kept.proposals, &mut self.image)
@@ -161,7 +161,7 @@ impl Pipeline {
         let pixels = photo.squash(branch.crop).normalise(branch.mean, branch.std, 1);
         let bias = onepass::mask_bias(proposals, one_pass.grid);
         let inputs = [("photo", &pixels), ("mask_bias", &bias)];
-        let [rows] = run_named(graph.as_mut(), &inputs, ["segment_embeddings"])
+        let [rows] = run_named(graph.as_mut(), &inputs, ["segment_embeddings"], watch)
             .await
             .map_err(|error| in_graph(&one_pass.graph, error))?;
         if rows.shape() != [1, proposals.count(), self.bundle.embedding] {

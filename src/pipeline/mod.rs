@@ -161,7 +161,7 @@ impl Pipeline {
         let mut watch = Watch::new(observer, &mut stages);
         watch.stage(Stage::Segmenter, self.kept.proposals.is_some() && self.kept.segments.is_some()).await?;
         if self.kept.proposals.is_none() {
-            self.run_segmenter().await?;
+            self.run_segmenter(&mut watch).await?;
         }
         if self.kept.segments.is_none() {
             self.find_segments(&mut watch).await?;
@@ -207,7 +207,7 @@ impl Pipeline {
         }
     }
 
-    async fn run_segmenter(&mut self) -> Result<(), Error> {
+    async fn run_segmenter(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         let pixels = &self.bundle.pixels;
         let photo = self.photo.as_ref().ok_or(Error::NoPhoto)?;
         let resized = photo.resize(pixels.resolutions[&self.options.resolution]);
@@ -224,7 +224,7 @@ impl Pipeline {
         let mut inputs = vec![("pixels", &input)];
         inputs.extend(position.as_ref().map(|position| ("position", position)));
         let graph = self.segmenter.as_deref_mut().ok_or(Error::NoPhoto)?;
-        let outputs = run_named(graph, &inputs, ["mask_logits", "segment_embeddings", "background_logits"])
+        let outputs = run_named(graph, &inputs, ["mask_logits", "segment_embeddings", "background_logits"], watch)
             .await
             .map_err(|error| in_graph(&self.bundle.segmenter.graph, error))?;
         self.kept.proposals = Some(Rc::new(Proposals::new(

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use web_time::Instant;
 
 use super::Error;
+use crate::engine::Listener;
 
 /// The parts of a run that are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +67,17 @@ pub(crate) struct Watch<'a> {
     observer: &'a mut dyn Observer,
     stages: &'a mut Vec<(Stage, f64)>,
     current: Option<(Stage, Instant, bool)>,
+    /// What was told last.
+    told: Option<Event>,
 }
 
 impl<'a> Watch<'a> {
     pub fn new(observer: &'a mut dyn Observer, stages: &'a mut Vec<(Stage, f64)>) -> Watch<'a> {
-        Watch { observer, stages, current: None }
+        Watch { observer, stages, current: None, told: None }
     }
 
     async fn tell(&mut self, event: Event) -> Result<(), Error> {
+        self.told = Some(event);
         if self.observer.on(event).await {
             return Ok(());
         }
@@ -102,5 +106,16 @@ impl<'a> Watch<'a> {
         let ms = if cached { 0.0 } else { start.elapsed().as_secs_f64() * 1e3 };
         self.stages.push((stage, ms));
         self.tell(Event::Done { stage, ms, cached }).await
+    }
+}
+
+/// Between two parts of a graph the observer is told once more what it was told last, and may end the run there too.
+#[async_trait(?Send)]
+impl Listener for Watch<'_> {
+    async fn on(&mut self, _done: f32) -> bool {
+        match self.told {
+            Some(event) => self.observer.on(event).await,
+            None => true,
+        }
     }
 }

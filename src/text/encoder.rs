@@ -61,7 +61,7 @@ impl TextEncoder {
         let mut rows: Vec<f32> = Vec::new();
         for (at, batch) in prompts.chunks(BATCH).enumerate() {
             watch.progress(at * BATCH, prompts.len()).await?;
-            rows.extend(self.encode(batch, bundle, source, engine).await?);
+            rows.extend(self.encode(batch, bundle, source, engine, watch).await?);
             while let Some((branch, templates, name)) = missing.front() {
                 let whole = templates.len() * bundle.embedding;
                 if rows.len() < whole {
@@ -112,6 +112,7 @@ impl TextEncoder {
         bundle: &Bundle,
         source: &dyn Source,
         engine: &Engine,
+        watch: &mut Watch<'_>,
     ) -> Result<Vec<f32>, Error> {
         if self.words.is_none() {
             self.words = Some(read_words(bundle, source).await?);
@@ -135,6 +136,7 @@ impl TextEncoder {
                 ("pooling", &Tensor::new([b, t], inputs.pooling)?),
             ],
             ["text_embeddings"],
+            watch,
         )
         .await
         .map_err(|error| in_graph(file, error))?;

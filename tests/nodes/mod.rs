@@ -3,7 +3,9 @@
 mod cases;
 mod chains;
 mod draft;
-mod engine;
+mod numbers;
+mod refused;
+mod runs;
 mod shapes;
 
 pub use cases::cases;

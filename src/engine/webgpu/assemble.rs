@@ -8,7 +8,8 @@ use wonnx::onnx::{
 };
 
 use super::super::EngineError;
-use super::plan::{Plan, Planner, View};
+use super::plan::{Plan, Planner};
+use super::values::View;
 
 /// What it takes to start a kernel, and to read or write an element, in multiplications.
 const STARTING: u64 = 1 << 20;

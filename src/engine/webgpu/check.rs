@@ -8,7 +8,8 @@ use super::super::EngineError;
 use super::attributes;
 use super::lower::MOST_BUFFERS;
 use super::operators::{Attribute, NEWEST_OPSET, Operator, Types, operator};
-use super::plan::{SMALL, node_name};
+use super::plan::node_name;
+use super::values::SMALL;
 
 /// What the elements of a value are. All but [`Kind::Other`] travel as f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

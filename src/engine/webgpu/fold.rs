@@ -6,7 +6,7 @@ use super::super::element_count;
 use super::attributes;
 use super::lower::elementwise::broadcast_strides;
 use super::lower::{broadcast, strides};
-use super::plan::{Constant, Value};
+use super::values::{Constant, Value};
 
 /// A tensor's content.
 pub fn read(tensor: &TensorProto, count: usize) -> Result<Constant, String> {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use half::f16;
 use wonnx::onnx::{ModelProto, NodeProto, TensorProto, TensorProto_DataType};
 
-use super::plan::SMALL;
+use super::values::SMALL;
 
 /// Turns such weights of `model` to f16: their data is then pairs of f16, though they say FLOAT. Returns their names.
 pub fn narrow(model: &mut ModelProto) -> HashSet<String> {

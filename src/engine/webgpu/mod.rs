@@ -19,6 +19,7 @@ mod run;
 mod template;
 mod tuning;
 mod turns;
+mod values;
 
 use std::collections::HashSet;
 use std::rc::Rc;

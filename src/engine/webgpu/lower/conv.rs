@@ -4,9 +4,10 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints, string};
-use super::super::plan::{Planner, Value};
+use super::super::plan::Planner;
 use super::super::template::{render, spread};
 use super::super::tuning::Tuning;
+use super::super::values::Value;
 use super::{Inputs, Kernel, Product, Tail, Work};
 
 /// Columns that a kernel may reach over: its loop over them is unrolled.

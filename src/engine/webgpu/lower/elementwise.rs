@@ -7,8 +7,9 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int, string};
-use super::super::plan::{Planner, Value, View};
+use super::super::plan::Planner;
 use super::super::template::{literal, render, spread};
+use super::super::values::{Value, View};
 use super::{Inputs, Kernel, Work, broadcast, strides};
 
 /// Statements over broadcast inputs.

@@ -13,8 +13,9 @@ pub mod winograd;
 
 use wonnx::onnx::NodeProto;
 
-use super::plan::{Planner, Value, View};
+use super::plan::Planner;
 use super::tuning::Tuning;
+use super::values::{Value, View};
 pub use conv::Conv;
 pub use elementwise::Map;
 pub use product::Product;

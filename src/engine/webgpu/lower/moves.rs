@@ -6,8 +6,9 @@ use wonnx::onnx::NodeProto;
 use super::super::super::element_count;
 use super::super::attributes::{float, int, ints, string};
 use super::super::fold::sides;
-use super::super::plan::{Planner, Value, View, node_name};
+use super::super::plan::{Planner, node_name};
 use super::super::template::{any_float, render, spread};
+use super::super::values::{Value, View};
 use super::elementwise::collapse;
 use super::{Inputs, Kernel, MOST_BUFFERS, axis, broadcast, ready, strides};
 

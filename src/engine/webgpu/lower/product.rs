@@ -4,9 +4,10 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int};
-use super::super::plan::{Planner, Value, View};
+use super::super::plan::Planner;
 use super::super::template::{literal, render, spread};
 use super::super::tuning::{Block, Shared, Tuning};
+use super::super::values::{Value, View};
 use super::conv::{Conv, Window};
 use super::reduce::place;
 use super::{Inputs, Kernel, Tail, Work, broadcast, strides};

@@ -3,8 +3,9 @@
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
-use super::super::plan::{Planner, Value};
+use super::super::plan::Planner;
 use super::super::template::render;
+use super::super::values::Value;
 use super::rows::{row_context, row_groups, row_threads};
 use super::{Inputs, Kernel, axis, ready, strides};
 

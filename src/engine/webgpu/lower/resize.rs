@@ -3,8 +3,9 @@
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int, ints, string};
-use super::super::plan::{Constant, Planner, Value};
+use super::super::plan::Planner;
 use super::super::template::literal;
+use super::super::values::{Constant, Value};
 use super::sample::sample;
 use super::{Inputs, axis};
 

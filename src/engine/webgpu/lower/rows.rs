@@ -4,9 +4,10 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{float, int};
-use super::super::plan::{Planner, Value};
+use super::super::plan::Planner;
 use super::super::template::{literal, render, spread};
 use super::super::tuning::Tuning;
+use super::super::values::Value;
 use super::elementwise::map;
 use super::reduce::reduce;
 use super::{Inputs, Kernel, axis, ready};

@@ -4,8 +4,9 @@ use tera::Context;
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::int;
-use super::super::plan::{Planner, Value, View};
+use super::super::plan::Planner;
 use super::super::template::{any_float, render, spread};
+use super::super::values::{Value, View};
 use super::conv::Window;
 use super::{Inputs, Kernel, ready};
 

@@ -3,7 +3,7 @@
 use wonnx::onnx::NodeProto;
 
 use super::super::attributes::{int, ints};
-use super::super::plan::{Constant, Value};
+use super::super::values::{Constant, Value};
 use super::{Inputs, axis};
 
 const LARGEST_MASK: usize = 1 << 20;

@@ -211,6 +211,41 @@ test('a kernel that does not compile is told by its node', { timeout: PATIENCE_M
     assert.match(said, /^the shader of node "product \(MatMul\)" does not compile: .*array/s);
 });
 
+test('pipelines are made beside each other; one that is refused is told by its node, and made by the next run', { timeout: PATIENCE_MS }, async () => {
+    const { said, alone, most, finite } = await page.evaluate(async (bytes) => {
+        const world = /** @type {any} */ (globalThis);
+        const { createComputePipeline, createComputePipelineAsync } = world.GPUDevice.prototype;
+        const seen = { alone: 0, now: 0, most: 0 };
+        world.GPUDevice.prototype.createComputePipeline = function one(/** @type {any} */ description) {
+            seen.alone += 1;
+            return createComputePipeline.call(this, description);
+        };
+        let refuses = true;
+        world.GPUDevice.prototype.createComputePipelineAsync = async function many(/** @type {any} */ description) {
+            seen.most = Math.max(seen.most, ++seen.now);
+            const pipeline = await createComputePipelineAsync.call(this, description);
+            seen.now -= 1;
+            if (refuses) throw new DOMException('too many threads', 'GPUPipelineError');
+            return pipeline;
+        };
+        const graph = await world.wasm.OnnxGraph.load(new Uint8Array(bytes), 'webgpu');
+        const run = () => graph.run([{ name: 'x', shape: [520, 96], data: new Float32Array(520 * 96).fill(1) }]);
+        try {
+            const refused = await run().then(() => 'it ran', (/** @type {any} */ error) => String(error.message ?? error));
+            refuses = false;
+            const [{ data }] = await run();
+            return { said: refused, ...seen, finite: data.length > 0 && data.every(Number.isFinite) };
+        } finally {
+            Object.assign(world.GPUDevice.prototype, { createComputePipeline, createComputePipelineAsync });
+            graph.free();
+        }
+    }, [...LARGE]);
+    assert.match(said, /^the shader of node "[^"]+ \(\w+\)" does not compile: too many threads/);
+    assert.equal(alone, 0, 'some were made one after the other');
+    assert.ok(most > 1, `at most ${most} at a time`);
+    assert.ok(finite);
+});
+
 test('a graph that is freed gives all its buffers back', { timeout: PATIENCE_MS }, async () => {
     const { count, left } = await page.evaluate(async (bytes) => {
         const world = /** @type {any} */ (globalThis);

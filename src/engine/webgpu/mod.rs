@@ -14,6 +14,7 @@ mod half;
 mod lower;
 pub mod measure;
 mod operators;
+mod pipelines;
 mod plan;
 mod run;
 mod template;
@@ -155,10 +156,11 @@ impl WebGpuGraph {
         }
     }
 
-    async fn compile(&mut self, shapes: &Shapes) -> Result<Compiled, EngineError> {
+    async fn compile(&mut self, shapes: &Shapes, listener: &mut dyn Listener) -> Result<Compiled, EngineError> {
         let tuning = self.device.tuning();
         let plan = plan::plan(&self.model, &self.checked, &self.half, shapes, tuning, self.device.limits())?;
         let Plan { model: mut planned, weights: read, kernels, outputs } = plan;
+        pipelines::make(&self.device, &planned, &kernels, listener).await?;
         // wonnx reads the weights once; then they are on the GPU under their names. They move there and back, since a
         // second copy of a large model's weights may not fit.
         let read: HashSet<String> = read.into_iter().collect();
@@ -236,7 +238,7 @@ impl Graph for WebGpuGraph {
                 // Room first: the GPU may not hold one session more.
                 self.sessions.truncate(KEPT_SESSIONS - 1);
                 self.forget_constants();
-                self.compile(&shapes).await?
+                self.compile(&shapes, listener).await?
             }
         };
         self.sessions.insert(0, (shapes, compiled));

@@ -1,25 +1,27 @@
 /** Wires the page together: photo and names go in, the worker runs, the overlay and the legend show. */
 
 import { keepAddress, readAddress } from './address.js';
+import { inSentences, labelAll } from './batch.js';
 import { Chips, parseNames } from './chips.js';
 import { Client } from './client.js';
-import { Downloads } from './downloads.js';
+import { Downloads, save } from './downloads.js';
 import { showExamples } from './examples.js';
 import { Keeper } from './keep.js';
 import { Legend } from './legend.js';
 import { Overlay, inWords } from './overlay.js';
-import { receivePhotos } from './photos.js';
+import { readPhoto, receivePhotos } from './photos.js';
 import { STOPPED, messageOf } from './protocol.js';
 import { showSegments } from './segments.js';
 import { Settings } from './settings.js';
 import { Status, megabytes, outcome, sentence, timings } from './status.js';
+import { MOST_PHOTOS, Tray } from './tray.js';
 import { keepPage } from './updates.js';
 
+/** @import { NamedPhoto } from './photos.js' */
 /** @import { EngineInfo, Options, Result } from './protocol.js' */
 
 /** Keystrokes and slider moves are gathered for this long before a run. */
 const PAUSE_MS = 250;
-const MOST_BYTES = 300e6;
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -70,7 +72,7 @@ const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')),
         status.set('loading', 'Changing the engine');
         const loaded = await client.changeEngine(choice);
         if (loaded.notice) notify(loaded.notice);
-        status.set('ready', ready());
+        if (!batch) status.set('ready', ready());
         wanted.options ??= {};
         soon();
     }),
@@ -95,12 +97,14 @@ const client = new Client(address.model, address.engine, {
 
 /** What the user asked for; `null`: nothing new since the worker was told. */
 const wanted = {
-    photo: /** @type {{blob: Blob, name: string} | null} */ (null),
+    photo: /** @type {NamedPhoto | null} */ (null),
     names: /** @type {string[] | null} */ (null),
     options: /** @type {Options | null} */ (null),
 };
 let photoName = '';
 let hasPhoto = false;
+/** Why the photo that was chosen among many is not there. */
+let unread = '';
 let loaded = false;
 let modelBytes = 0;
 let fitsAddress = true;
@@ -110,6 +114,7 @@ let palette = new Uint8Array(0);
 let exampleNames = [];
 
 function ready() {
+    if (unread) return unread;
     if (!hasPhoto) {
         return `Ready. The model (up to ${megabytes(modelBytes)}) is fetched once, for the first photo.`;
     }
@@ -155,7 +160,7 @@ function fail(error) {
     const { lost } = client;
     // Without a model all calls fail; why there is none says more.
     const reason = lost ? `the model ${address.model} could not be loaded: ${lost.message}` : messageOf(error);
-    status.set('error', sentence(reason), { retry: lost !== null });
+    status.set('error', afterAll(sentence(reason)), { retry: lost !== null });
 }
 
 /** A reload and a copied address keep names and settings. */
@@ -180,13 +185,14 @@ function soon() {
     }, PAUSE_MS);
 }
 
-const isNew = () => Boolean(wanted.photo || wanted.names || wanted.options);
+const isNew = () => Boolean(wanted.photo || wanted.names || wanted.options || batch);
 
 /** One run at a time; what changes meanwhile ends the run at its next step, and the kept steps serve the next one. */
 async function work() {
     if (working) {
         again = true;
-        client.interrupt();
+        // All photos are labelled with the names and settings that their run began with.
+        if (!batch?.begun) client.interrupt();
         return;
     }
     working = true;
@@ -199,15 +205,18 @@ async function work() {
         } while (again && (isNew() || !complete) && !client.lost);
     } finally {
         working = false;
+        if (batch) endBatch();
     }
 }
 
 /** @returns {Promise<boolean>} false if the run was ended before its result */
 async function step() {
+    const all = batch;
+    if (all) all.begun = true;
     client.begin();
     try {
         if (!loaded || client.lost) await load();
-        if (wanted.photo) await usePhoto();
+        if (wanted.photo && !all) await usePhoto();
         if (wanted.names) await useNames();
         if (wanted.options) {
             const options = wanted.options;
@@ -216,6 +225,10 @@ async function step() {
                 if (messageOf(error) === STOPPED) wanted.options = { ...options, ...wanted.options };
                 throw error;
             });
+        }
+        if (all) {
+            await useAll(all);
+            return true;
         }
         if (!hasPhoto || chips.names.length === 0) {
             status.set('ready', ready());
@@ -230,8 +243,14 @@ async function step() {
             fail(error);
             return true;
         }
-        if (!again) status.set('ready', 'Stopped. Change a name or a setting to go on.');
+        if (!again) status.set('ready', afterAll('Stopped. Change a name or a setting to go on.'));
         return false;
+    } finally {
+        if (all) {
+            endBatch();
+            // Be it the one that is shown, of which the worker knows no more, or one that was chosen just before.
+            again ||= wanted.photo !== null;
+        }
     }
 }
 
@@ -258,32 +277,46 @@ async function load() {
 
 async function usePhoto() {
     const taken = /** @type {NonNullable<typeof wanted.photo>} */ (wanted.photo);
-    const { blob, name } = taken;
     wanted.photo = null;
+    unread = '';
     status.set('running', 'Reading the photo');
-    if (blob.size > MOST_BYTES) throw new Error(`the file has ${megabytes(blob.size)}, more than this page reads; make it smaller`);
-    const bytes = await blob.arrayBuffer().catch(() => {
-        throw new Error('the file could not be read; was it moved or deleted?');
-    });
-    const photo = await client.setPhoto(new Uint8Array(bytes)).catch((error) => {
+    const photo = await readPhoto(taken.blob).then((bytes) => client.setPhoto(bytes)).catch((error) => {
+        const reason = messageOf(error);
         // The worker was replaced before it had taken the photo.
-        if (messageOf(error) === STOPPED) wanted.photo ??= taken;
+        if (reason === STOPPED) wanted.photo ??= taken;
+        if (tray.isOpen) showNoPhoto(taken, reason);
         throw error;
     });
     hasPhoto = true;
-    photoName = name;
+    photoName = taken.name;
+    tray.mark(taken, '');
     moveChooser();
     show(null);
     await overlay.showPhoto(photo);
 }
 
-/** Off the photo, once there is one to look at. */
+/**
+ * Of many photos the one that is marked is shown or none: another's labels are not to be taken for its own.
+ *
+ * @param {NamedPhoto} photo
+ * @param {string} reason
+ */
+function showNoPhoto(photo, reason) {
+    hasPhoto = false;
+    show(null);
+    overlay.showNothing();
+    if (reason === STOPPED) return;
+    unread = sentence(reason);
+    tray.mark(photo, reason);
+}
+
+/** Off the photo, once there is one to look at, to the row that is there. */
 function moveChooser() {
     const chooser = /** @type {HTMLElement} */ (file.parentElement);
-    const row = /** @type {HTMLElement} */ (byId('examples').parentElement);
-    if (chooser.parentElement === row) return;
-    /** @type {HTMLElement} */ (chooser.lastElementChild).textContent = 'Another photo';
-    row.append(chooser);
+    const row = tray.isOpen ? byId('clear').parentElement : byId('examples').parentElement;
+    const words = tray.isOpen ? 'Add photos' : 'Another photo';
+    /** @type {HTMLElement} */ (chooser.lastElementChild).textContent = words;
+    if (chooser.parentElement !== row) row?.append(chooser);
 }
 
 async function useNames() {
@@ -312,7 +345,7 @@ function show(found) {
     if (!found) return;
     byId('timings').textContent = timings(found.stages);
     status.setMilliseconds(found.ms);
-    status.set('done', outcome(found));
+    status.set('done', afterAll(outcome(found)));
     status.say(inWords(found));
     document.dispatchEvent(new CustomEvent('zegformer:result', { detail: found }));
 }
@@ -328,21 +361,48 @@ function beginChoice() {
     return () => mine === choices;
 }
 
-/**
- * @param {Blob} blob
- * @param {string} name
- */
-function takePhoto(blob, name) {
+/** @param {NamedPhoto} photo */
+function takePhoto(photo) {
     beginChoice();
-    wanted.photo = { blob, name };
+    wanted.photo = photo;
     clearTimeout(timer);
     work();
 }
 
+const tray = new Tray({
+    box: byId('tray'),
+    row: byId('photos'),
+    position: byId('position'),
+    previous: byId('previous'),
+    next: byId('next'),
+}, takePhoto);
+
 receivePhotos(file, drop, {
-    take: takePhoto,
-    notice: notify,
-    refuse: (text) => status.set('error', text),
+    take(photos, said) {
+        if (batch) return notify('The photos are being labelled: wait, or stop that first.');
+        if (photos.length === 1 && !tray.isOpen) {
+            if (said) notify(said);
+            return takePhoto(photos[0]);
+        }
+        const tooMany = tray.add(photos);
+        showRow();
+        const most = tooMany > 0 ? `No more than ${MOST_PHOTOS} photos at a time: ${tooMany} more were left out.` : '';
+        if (said || most) notify([said, most].filter(Boolean).join(' '));
+    },
+    refuse: (text) => (batch ? notify(text) : status.set('error', text)),
+});
+
+/** The examples, or the photos to go through in their place. */
+function showRow() {
+    /** @type {HTMLElement} */ (byId('examples').parentElement).hidden = tray.isOpen;
+    if (drop.dataset.photo !== undefined) moveChooser();
+}
+
+byId('clear').addEventListener('click', () => {
+    tray.clear();
+    showRow();
+    // The button that had it is gone.
+    file.focus();
 });
 
 showExamples(byId('examples'), beginChoice, (photo, name, names) => {
@@ -351,12 +411,76 @@ showExamples(byId('examples'), beginChoice, (photo, name, names) => {
         exampleNames = names;
         chips.set(names);
     }
-    takePhoto(photo, name);
+    takePhoto({ blob: photo, name });
 }, (error) => status.set('error', sentence(messageOf(error))));
+
+// --- all photos -----------------------------------------------------------------------------------------------
+
+/** All photos are to be labelled, or are being so. @type {{stopped: boolean, begun: boolean} | null} */
+let batch = null;
+/** How that ended, until it was said. */
+let saidOfAll = '';
+const saveAll = byId('save-all');
+
+/** What is said once the photo that was shown is there again. @param {string} text */
+function afterAll(text) {
+    const said = [saidOfAll, text].filter(Boolean).join(' ');
+    saidOfAll = '';
+    return said;
+}
+
+/**
+ * One worker labels the photos, and it has one photo, one list of names and one set of options at a time. So what could change
+ * any of them is locked meanwhile.
+ *
+ * @param {boolean} locked
+ */
+function lock(locked) {
+    for (const part of [byId('tray'), /** @type {HTMLElement} */ (document.querySelector('aside'))]) part.inert = locked;
+}
+
+saveAll.addEventListener('click', () => {
+    if (batch) return;
+    if (chips.names.length === 0) return notify('Type at least one name of something in the photos first.');
+    clearTimeout(timer);
+    batch = { stopped: false, begun: false };
+    lock(true);
+    work();
+});
+
+function endBatch() {
+    batch = null;
+    lock(false);
+    if (document.activeElement === byId('stop') || document.activeElement === document.body) saveAll.focus({ preventScroll: true });
+}
+
+/** @param {NonNullable<typeof batch>} all */
+async function useAll(all) {
+    const { photos } = tray;
+    const done = await labelAll(photos, client, {
+        stopped: () => all.stopped,
+        progress(index, name) {
+            status.setPart('Labelling', ` ${index + 1} of ${photos.length}: ${name}`, index / photos.length);
+            // The button that was pressed is locked.
+            if (index === 0) byId('stop').focus({ preventScroll: true });
+        },
+    });
+    for (const photo of photos) tray.mark(photo, done.failed.find((failure) => failure.photo === photo)?.reason ?? '');
+    if (done.zip) save('zegformer-labels.zip', done.zip, 'application/zip');
+    const { said, missing } = inSentences(done, photos.length);
+    saidOfAll = said;
+    if (missing) notify([said.slice(0, -1), missing].join('; '));
+    // The worker has another photo now than the one that is shown.
+    wanted.photo ??= tray.current ?? null;
+    if (client.lost) throw client.lost;
+}
 
 // --- the rest -------------------------------------------------------------------------------------------------
 
-const stop = () => attempt(() => client.cancel());
+const stop = () => attempt(async () => {
+    if (batch) batch.stopped = true;
+    await client.cancel();
+});
 byId('stop').addEventListener('click', stop);
 byId('retry').addEventListener('click', work);
 const copyLink = byId('copy-link');

@@ -40,11 +40,11 @@ export function cutoutName(photo, className) {
 
 /**
  * @param {string} name
- * @param {Uint8Array} bytes
+ * @param {Uint8Array | Blob} content
  * @param {string} type
  */
-export function save(name, bytes, type) {
-    const url = URL.createObjectURL(new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (bytes)], { type }));
+export function save(name, content, type) {
+    const url = URL.createObjectURL(new Blob([/** @type {Uint8Array<ArrayBuffer> | Blob} */ (content)], { type }));
     const link = document.createElement('a');
     link.href = url;
     link.download = name;

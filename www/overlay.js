@@ -138,6 +138,13 @@ export class Overlay {
         this.#stage.dataset.photo = '';
     }
 
+    /** Leaves the place empty. */
+    showNothing() {
+        this.showResult(null);
+        const { width, height } = this.#photo;
+        this.#photo.getContext('2d')?.clearRect(0, 0, width, height);
+    }
+
     /** @param {Result | null} result */
     showResult(result) {
         this.#result = result;

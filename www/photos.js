@@ -1,26 +1,53 @@
 /** Photos that come in: chosen, dropped or pasted. */
 
-/**
- * @typedef {{
- *   take(photo: Blob, name: string): void,
- *   notice(text: string): void,
- *   refuse(text: string): void,
- * }} Receiver
- */
+import { megabytes } from './status.js';
 
 /**
- * The one photo of several files, and what there is to say of the others.
+ * @typedef {{blob: Blob, name: string}} NamedPhoto
+ * @typedef {{
+ *   take(photos: NamedPhoto[], said: string): void,
+ *   refuse(text: string): void,
+ * }} Receiver takes at least one photo, and what there is to say of other files
+ */
+
+export const MOST_BYTES = 300e6;
+
+/** Some systems know no type for these. */
+const ENDINGS = /\.(avif|bmp|gif|hei[cf]|jpe?g|png|webp)$/i;
+/** So many names in one sentence. */
+const MOST_NAMES = 3;
+
+/** @param {{name: string, type: string}} file */
+const isPicture = ({ name, type }) => type.startsWith('image/') || (type === '' && ENDINGS.test(name));
+
+/**
+ * The photos among files, and what there is to say of the others.
  *
  * @template {{name: string, type: string}} T
  * @param {T[]} files
- * @returns {{chosen: T | undefined, said: string}}
+ * @returns {{photos: T[], said: string}}
  */
-export function chooseOne(files) {
-    const pictures = files.filter(({ type }) => type.startsWith('image/'));
+export function sortOut(files) {
     // What is in a file is seen when it is read, whatever its type says.
-    const [chosen] = pictures.length > 0 ? pictures : files;
-    const said = files.length > 1 ? `One photo at a time: of ${files.length} files this is ${chosen.name}.` : '';
-    return { chosen, said };
+    if (files.length < 2) return { photos: files, said: '' };
+    const photos = files.filter(isPicture);
+    const others = files.filter((file) => !isPicture(file)).map(({ name }) => name);
+    if (others.length === 0) return { photos, said: '' };
+    if (photos.length === 0) return { photos, said: `None of these ${files.length} files is a picture.` };
+    const more = others.length > MOST_NAMES ? ` and ${others.length - MOST_NAMES} more` : '';
+    const names = others.slice(0, MOST_NAMES).join(', ') + more;
+    return { photos, said: `Left out, as ${others.length === 1 ? 'it is no picture' : 'they are no pictures'}: ${names}.` };
+}
+
+/**
+ * @param {Blob} blob
+ * @returns {Promise<Uint8Array>}
+ */
+export async function readPhoto(blob) {
+    if (blob.size > MOST_BYTES) throw new Error(`the file has ${megabytes(blob.size)}, more than this page reads; make it smaller`);
+    return new Uint8Array(await blob.arrayBuffer().catch(() => {
+        throw new Error('the file could not be read; was it moved or deleted?');
+    }));
 }
 
 /** @param {EventTarget | null} target */
@@ -37,15 +64,14 @@ const carriesLink = (event) => Boolean(event.dataTransfer?.types.includes('text/
  */
 export function receivePhotos(chooser, stage, receiver) {
     /** @param {File[]} files @param {string} [name] in place of the file's own */
-    const takeOne = (files, name) => {
-        const { chosen, said } = chooseOne(files);
-        if (!chosen) return;
-        if (said) receiver.notice(said);
-        receiver.take(chosen, name ?? chosen.name);
+    const take = (files, name) => {
+        const { photos, said } = sortOut(files);
+        if (photos.length > 0) receiver.take(photos.map((file) => ({ blob: file, name: name ?? file.name })), said);
+        else if (said) receiver.refuse(said);
     };
 
     chooser.addEventListener('change', () => {
-        takeOne([...chooser.files ?? []]);
+        take([...chooser.files ?? []]);
         // The same file can be chosen again.
         chooser.value = '';
     });
@@ -71,7 +97,7 @@ export function receivePhotos(chooser, stage, receiver) {
         depth = 0;
         stage.classList.remove('is-over');
         const files = [...event.dataTransfer?.files ?? []];
-        if (files.length > 0) takeOne(files);
+        if (files.length > 0) take(files);
         else receiver.refuse('That was not a file. Save the photo first, or copy and paste it.');
     });
 
@@ -82,6 +108,7 @@ export function receivePhotos(chooser, stage, receiver) {
         const pictures = [...clipboard?.files ?? []].filter(({ type }) => type.startsWith('image/'));
         if (pictures.length === 0) return;
         event.preventDefault();
-        takeOne(pictures, 'pasted.png');
+        // One that was copied out of another picture has a name that says nothing.
+        take(pictures, pictures.length === 1 ? 'pasted.png' : undefined);
     });
 }

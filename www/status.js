@@ -64,6 +64,8 @@ export class Status {
     #stop;
     #retry;
     #doing = '';
+    /** Of work with a count of its own. @type {{doing: string, detail: string, share: number} | null} */
+    #part = null;
     /** How often the line was set. */
     #turn = 0;
     #outcome = '';
@@ -110,10 +112,30 @@ export class Status {
         this.#line.dataset.state = state;
         this.#retry.hidden = !retry;
         this.#doing = '';
+        this.#part = null;
         const busy = state === 'running' || state === 'loading';
         this.#stop.hidden = state !== 'running';
         this.#progress.hidden = !busy;
         if (!busy) this.#progress.removeAttribute('value');
+    }
+
+    /**
+     * Tells how far work of many runs is, whose stages go unsaid until the line is set anew.
+     *
+     * @param {string} doing
+     * @param {string} detail
+     * @param {number} share that is done, 0 to 1
+     */
+    setPart(doing, detail, share) {
+        if (this.#part?.doing !== doing) this.set('running', doing);
+        this.#part = { doing, detail, share };
+        this.#showPart(this.#part);
+    }
+
+    /** @param {{doing: string, detail: string, share: number}} part */
+    #showPart({ doing, detail, share }) {
+        this.#write(doing, detail);
+        this.#progress.value = share;
     }
 
     /**
@@ -156,7 +178,7 @@ export class Status {
 
     /** @param {StageEvent} event */
     showStage({ stage, state, done, total }) {
-        if (this.state !== 'running' || state === 'done' || !(stage in DOING)) return;
+        if (this.state !== 'running' || this.#part || state === 'done' || !(stage in DOING)) return;
         this.#doing = DOING[stage];
         if (state === 'progress' && done !== undefined && total) {
             this.#write(this.#doing, ` (${done} of ${total})`);
@@ -173,6 +195,7 @@ export class Status {
         if (finished) {
             this.#write(this.#doing || 'Starting');
             this.#progress.removeAttribute('value');
+            if (this.#part) this.#showPart(this.#part);
             return;
         }
         this.#write('Fetching the model', `: ${megabytes(done)} of up to ${megabytes(total)}`);

@@ -171,13 +171,20 @@ export function agreement(one, other) {
 }
 
 /** Drops a file as a user does. @param {Page} page @param {string} name @param {Buffer} bytes @param {string} type */
-export async function dropFile(page, name, bytes, type) {
-    const transfer = await page.evaluateHandle(([text, fileName, mediaType]) => {
-        const data = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+export const dropFile = (page, name, bytes, type) => dropFiles(page, [{ name, bytes, type }]);
+
+/** @typedef {{name: string, bytes: Buffer, type: string}} TestFile */
+
+/** Drops files together. @param {Page} page @param {TestFile[]} files */
+export async function dropFiles(page, files) {
+    const transfer = await page.evaluateHandle((items) => {
         const dropped = new DataTransfer();
-        dropped.items.add(new File([data], fileName, { type: mediaType }));
+        for (const { text, name, type } of items) {
+            const data = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+            dropped.items.add(new File([data], name, { type }));
+        }
         return dropped;
-    }, [bytes.toString('base64'), name, type]);
+    }, files.map(({ name, bytes, type }) => ({ name, type, text: bytes.toString('base64') })));
     await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer });
 }
 

@@ -61,12 +61,12 @@ describe('the field of names', { timeout: PATIENCE_MS }, () => {
         await zeg.close();
     });
 
-    test('of several pictures one is taken, and the page says which', async () => {
+    test('several pictures are pasted under their own names', async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
         await zeg.state('ready');
         await paste(page, { pictures: 3 });
         await zeg.state('done');
-        assert.match(await page.innerText('#notice'), /One photo at a time: of 3 files this is image0\.png\./);
+        assert.equal(await page.textContent('#position'), '1 of 3 image0.png');
         await zeg.close();
     });
 

@@ -8,7 +8,7 @@ import { cutoutName, fileName, stem } from '../../www/downloads.js';
 import { note, percent, solo } from '../../www/legend.js';
 import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, inWords, paintLabels, probe } from '../../www/overlay.js';
-import { chooseOne } from '../../www/photos.js';
+import { sortOut } from '../../www/photos.js';
 import { nearest } from '../../www/segments.js';
 import { readAddress, writeAddress } from '../../www/address.js';
 import { duration, megabytes, outcome, sentence, timings } from '../../www/status.js';
@@ -139,14 +139,18 @@ test('the address says what differs from the defaults, and is read back', () => 
     assert.equal(writeAddress({ engine: 'auto', model: 'zegformer-lite', mode: null, classes: 'a,b' }), '?classes=a,b');
 });
 
-test('of several files a picture is taken, and it is said which', () => {
-    const [text, one, two] = [['a.txt', 'text/plain'], ['b.png', 'image/png'], ['c.jpg', 'image/jpeg']].map(([name, type]) => ({ name, type }));
-    assert.deepEqual(chooseOne([]), { chosen: undefined, said: '' });
-    assert.deepEqual(chooseOne([text]), { chosen: text, said: '' });
-    assert.deepEqual(chooseOne([two]), { chosen: two, said: '' });
-    const { chosen, said } = chooseOne([text, one, two]);
-    assert.equal(chosen, one);
-    assert.match(said, /of 3 files this is b\.png/);
+test('of several files the pictures are taken, and it is said which others are not', () => {
+    const file = (/** @type {string} */ name, type = '') => ({ name, type });
+    const [text, one, two] = [file('a.txt', 'text/plain'), file('b.png', 'image/png'), file('c.jpg', 'image/jpeg')];
+    assert.deepEqual(sortOut([]), { photos: [], said: '' });
+    // One alone is read whatever it says it is.
+    assert.deepEqual(sortOut([text]), { photos: [text], said: '' });
+    assert.deepEqual(sortOut([two, one]), { photos: [two, one], said: '' });
+    assert.deepEqual(sortOut([text, one, two]), { photos: [one, two], said: 'Left out, as it is no picture: a.txt.' });
+    const [heic, folder] = [file('d.HEIC'), file('folder')];
+    assert.deepEqual(sortOut([heic, folder]).photos, [heic]);
+    assert.match(sortOut([one, folder, folder, text, text, text]).said, /^Left out, as they are no pictures: folder, folder, a\.txt and 2 more\.$/);
+    assert.deepEqual(sortOut([text, folder]), { photos: [], said: 'None of these 2 files is a picture.' });
 });
 
 test('an outcome in words names the largest first and what is left', () => {

@@ -465,7 +465,11 @@ async function useAll(all) {
             if (index === 0) byId('stop').focus({ preventScroll: true });
         },
     });
-    for (const photo of photos) tray.mark(photo, done.failed.find((failure) => failure.photo === photo)?.reason ?? '');
+    for (const photo of photos) {
+        const reason = done.failed.find((failure) => failure.photo === photo)?.reason ?? '';
+        // Of those that were not reached nothing new is known.
+        if (reason || !done.ended) tray.mark(photo, reason);
+    }
     if (done.zip) save('zegformer-labels.zip', done.zip, 'application/zip');
     const { said, missing } = inSentences(done, photos.length);
     saidOfAll = said;

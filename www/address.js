@@ -8,6 +8,8 @@ import { MODES } from './settings.js';
 const MODEL = 'zegformer-lite';
 /** Servers refuse addresses that are much longer. */
 export const MOST_CHARACTERS = 6000;
+/** How long the button says that it copied. */
+const COPIED_MS = 2000;
 
 /**
  * What the address asks for. Anything else in it is passed over.
@@ -56,4 +58,24 @@ export function keepAddress(choices) {
     const search = fits ? whole : writeAddress({ ...choices, classes: '' });
     if (search !== location.search) history.replaceState(history.state, '', location.pathname + search + location.hash);
     return fits;
+}
+
+/**
+ * Has the button copy the address, and say so; without a clipboard there is no button.
+ *
+ * @param {HTMLElement} button
+ * @param {(copy: () => Promise<void>) => void} pressed
+ */
+export function offerLink(button, pressed) {
+    const { clipboard } = navigator;
+    button.hidden = !clipboard;
+    const { textContent } = button;
+    const copy = async () => {
+        await clipboard.writeText(location.href);
+        button.textContent = 'Copied';
+        setTimeout(() => {
+            button.textContent = textContent;
+        }, COPIED_MS);
+    };
+    button.addEventListener('click', () => pressed(copy));
 }

@@ -1,16 +1,18 @@
 /** Wires the page together: photo and names go in, the worker runs, the overlay and the legend show. */
 
-import { keepAddress, readAddress } from './address.js';
-import { inSentences, labelAll } from './batch.js';
+import { keepAddress, offerLink, readAddress } from './address.js';
 import { Chips, parseNames } from './chips.js';
 import { Client } from './client.js';
-import { Downloads, save } from './downloads.js';
+import { Downloads } from './downloads.js';
 import { showExamples } from './examples.js';
 import { Keeper } from './keep.js';
 import { Legend } from './legend.js';
+import { Loop } from './loop.js';
+import { Notice } from './notice.js';
 import { Overlay, inWords } from './overlay.js';
 import { readPhoto, receivePhotos } from './photos.js';
 import { STOPPED, messageOf } from './protocol.js';
+import { SaveAll } from './save-all.js';
 import { showSegments } from './segments.js';
 import { Settings } from './settings.js';
 import { Status, megabytes, outcome, sentence, timings } from './status.js';
@@ -19,9 +21,6 @@ import { keepPage } from './updates.js';
 
 /** @import { NamedPhoto } from './photos.js' */
 /** @import { EngineInfo, Options, Result } from './protocol.js' */
-
-/** Keystrokes and slider moves are gathered for this long before a run. */
-const PAUSE_MS = 250;
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -35,6 +34,7 @@ const address = readAddress(location.search);
 const drop = byId('drop');
 const file = /** @type {HTMLInputElement} */ (byId('file'));
 
+const notice = new Notice(byId('notice'));
 const status = new Status({
     line: byId('status'),
     text: byId('status-text'),
@@ -65,22 +65,22 @@ const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')),
     options(options) {
         wanted.options = { ...wanted.options, ...options };
         keepChoices();
-        soon();
+        loop.soon();
     },
     engine: (choice) => attempt(async () => {
         keepChoices();
         status.set('loading', 'Changing the engine');
         const loaded = await client.changeEngine(choice);
-        if (loaded.notice) notify(loaded.notice);
-        if (!batch) status.set('ready', ready());
+        if (loaded.notice) notice.show(loaded.notice);
+        if (!saveAll.isAsked) status.set('ready', ready());
         wanted.options ??= {};
-        soon();
+        loop.soon();
     }),
 });
 const chips = new Chips(byId('chips'), /** @type {HTMLInputElement} */ (byId('classes')), (names) => {
     wanted.names = names;
     keepChoices();
-    soon();
+    loop.soon();
 });
 const client = new Client(address.model, address.engine, {
     stage(event) {
@@ -88,10 +88,10 @@ const client = new Client(address.model, address.engine, {
         document.dispatchEvent(new CustomEvent('zegformer:stage', { detail: event }));
     },
     bytes: (progress) => status.showBytes(progress),
-    notice: notify,
+    notice: (text) => notice.show(text),
     engine: showEngine,
     again(made) {
-        if (!working) status.follow(made, 'Making the result again, to save it', 'Saved.');
+        if (!loop.isWorking) status.follow(made, 'Making the result again, to save it', 'Saved.');
     },
 });
 
@@ -127,25 +127,6 @@ function showEngine(info) {
     settings.showEngine(info);
 }
 
-/**
- * @param {string} text
- * @param {{label: string, act: () => void}} [offer]
- */
-function notify(text, offer) {
-    const box = byId('notice');
-    const line = /** @type {HTMLElement} */ (box.firstElementChild);
-    line.textContent = `${sentence(text)} `;
-    if (offer) {
-        const button = document.createElement('button');
-        button.type = 'button';
-        button.className = 'offer';
-        button.textContent = offer.label;
-        button.addEventListener('click', offer.act);
-        line.append(button);
-    }
-    box.hidden = false;
-}
-
 /** @param {() => Promise<void>} act */
 async function attempt(act) {
     try {
@@ -160,7 +141,7 @@ function fail(error) {
     const { lost } = client;
     // Without a model all calls fail; why there is none says more.
     const reason = lost ? `the model ${address.model} could not be loaded: ${lost.message}` : messageOf(error);
-    status.set('error', afterAll(sentence(reason)), { retry: lost !== null });
+    status.set('error', saveAll.before(sentence(reason)), { retry: lost !== null });
 }
 
 /** A reload and a copied address keep names and settings. */
@@ -172,47 +153,21 @@ function keepChoices() {
 
 // --- the run --------------------------------------------------------------------------------------------------
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let timer;
-let working = false;
-let again = false;
-
-function soon() {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-        // A run that began meanwhile may have taken all there is.
-        if (isNew()) work();
-    }, PAUSE_MS);
-}
-
-const isNew = () => Boolean(wanted.photo || wanted.names || wanted.options || batch);
-
-/** One run at a time; what changes meanwhile ends the run at its next step, and the kept steps serve the next one. */
-async function work() {
-    if (working) {
-        again = true;
+const loop = new Loop({
+    isNew: () => Boolean(wanted.photo || wanted.names || wanted.options || saveAll.isAsked),
+    run,
+    interrupt() {
         // All photos are labelled with the names and settings that their run began with.
-        if (!batch?.begun) client.interrupt();
-        return;
-    }
-    working = true;
-    try {
-        let complete;
-        do {
-            again = false;
-            complete = await step();
-            // What came in before the step took it is in the result already. A model that did not load is tried again on request.
-        } while (again && (isNew() || !complete) && !client.lost);
-    } finally {
-        working = false;
-        if (batch) endBatch();
-    }
-}
+        if (!saveAll.isBegun) client.interrupt();
+    },
+    isLost: () => client.lost !== null,
+    ended: () => saveAll.end(),
+});
 
 /** @returns {Promise<boolean>} false if the run was ended before its result */
-async function step() {
-    const all = batch;
-    if (all) all.begun = true;
+async function run() {
+    const all = saveAll.isAsked;
+    saveAll.begin();
     client.begin();
     try {
         if (!loaded || client.lost) await load();
@@ -227,7 +182,10 @@ async function step() {
             });
         }
         if (all) {
-            await useAll(all);
+            await saveAll.run(tray, client);
+            // The worker has another photo now than the one that is shown.
+            wanted.photo ??= tray.current ?? null;
+            if (client.lost) throw client.lost;
             return true;
         }
         if (!hasPhoto || chips.names.length === 0) {
@@ -243,13 +201,13 @@ async function step() {
             fail(error);
             return true;
         }
-        if (!again) status.set('ready', afterAll('Stopped. Change a name or a setting to go on.'));
+        if (!loop.goesOn) status.set('ready', saveAll.before('Stopped. Change a name or a setting to go on.'));
         return false;
     } finally {
         if (all) {
-            endBatch();
+            saveAll.end();
             // Be it the one that is shown, of which the worker knows no more, or one that was chosen just before.
-            again ||= wanted.photo !== null;
+            if (wanted.photo) loop.onceMore();
         }
     }
 }
@@ -272,7 +230,7 @@ async function load() {
     showEngine(model.engine);
     const { name, description, licence, source } = model.bundle;
     byId('about').textContent = [`Model: ${name}`, description, licence && `Licence: ${licence}`, source].filter(Boolean).map(sentence).join(' ');
-    if (model.notice) notify(model.notice);
+    if (model.notice) notice.show(model.notice);
 }
 
 async function usePhoto() {
@@ -345,7 +303,7 @@ function show(found) {
     if (!found) return;
     byId('timings').textContent = timings(found.stages);
     status.setMilliseconds(found.ms);
-    status.set('done', afterAll(outcome(found)));
+    status.set('done', saveAll.before(outcome(found)));
     status.say(inWords(found));
     document.dispatchEvent(new CustomEvent('zegformer:result', { detail: found }));
 }
@@ -365,8 +323,7 @@ function beginChoice() {
 function takePhoto(photo) {
     beginChoice();
     wanted.photo = photo;
-    clearTimeout(timer);
-    work();
+    loop.now();
 }
 
 const tray = new Tray({
@@ -379,17 +336,17 @@ const tray = new Tray({
 
 receivePhotos(file, drop, {
     take(photos, said) {
-        if (batch) return notify('The photos are being labelled: wait, or stop that first.');
+        if (saveAll.isAsked) return notice.show('The photos are being labelled: wait, or stop that first.');
         if (photos.length === 1 && !tray.isOpen) {
-            if (said) notify(said);
+            if (said) notice.show(said);
             return takePhoto(photos[0]);
         }
         const tooMany = tray.add(photos);
         showRow();
         const most = tooMany > 0 ? `No more than ${MOST_PHOTOS} photos at a time: ${tooMany} more were left out.` : '';
-        if (said || most) notify([said, most].filter(Boolean).join(' '));
+        if (said || most) notice.show([said, most].filter(Boolean).join(' '));
     },
-    refuse: (text) => (batch ? notify(text) : status.set('error', text)),
+    refuse: (text) => (saveAll.isAsked ? notice.show(text) : status.set('error', text)),
 });
 
 /** The examples, or the photos to go through in their place. */
@@ -414,105 +371,39 @@ showExamples(byId('examples'), beginChoice, (photo, name, names) => {
     takePhoto({ blob: photo, name });
 }, (error) => status.set('error', sentence(messageOf(error))));
 
-// --- all photos -----------------------------------------------------------------------------------------------
-
-/** All photos are to be labelled, or are being so. @type {{stopped: boolean, begun: boolean} | null} */
-let batch = null;
-/** How that ended, until it was said. */
-let saidOfAll = '';
-const saveAll = byId('save-all');
-
-/** What is said once the photo that was shown is there again. @param {string} text */
-function afterAll(text) {
-    const said = [saidOfAll, text].filter(Boolean).join(' ');
-    saidOfAll = '';
-    return said;
-}
-
-/**
- * One worker labels the photos, and it has one photo, one list of names and one set of options at a time. So what could change
- * any of them is locked meanwhile.
- *
- * @param {boolean} locked
- */
-function lock(locked) {
-    for (const part of [byId('tray'), /** @type {HTMLElement} */ (document.querySelector('aside'))]) part.inert = locked;
-}
-
-saveAll.addEventListener('click', () => {
-    if (batch) return;
-    if (chips.names.length === 0) return notify('Type at least one name of something in the photos first.');
-    clearTimeout(timer);
-    batch = { stopped: false, begun: false };
-    lock(true);
-    work();
-});
-
-function endBatch() {
-    batch = null;
-    lock(false);
-    if (document.activeElement === byId('stop') || document.activeElement === document.body) saveAll.focus({ preventScroll: true });
-}
-
-/** @param {NonNullable<typeof batch>} all */
-async function useAll(all) {
-    const { photos } = tray;
-    const done = await labelAll(photos, client, {
-        stopped: () => all.stopped,
-        progress(index, name) {
-            status.setPart('Labelling', ` ${index + 1} of ${photos.length}: ${name}`, index / photos.length);
-            // The button that was pressed is locked.
-            if (index === 0) byId('stop').focus({ preventScroll: true });
-        },
-    });
-    for (const photo of photos) {
-        const reason = done.failed.find((failure) => failure.photo === photo)?.reason ?? '';
-        // Of those that were not reached nothing new is known.
-        if (reason || !done.ended) tray.mark(photo, reason);
-    }
-    if (done.zip) save('zegformer-labels.zip', done.zip, 'application/zip');
-    const { said, missing } = inSentences(done, photos.length);
-    saidOfAll = said;
-    if (missing) notify([said.slice(0, -1), missing].join('; '));
-    // The worker has another photo now than the one that is shown.
-    wanted.photo ??= tray.current ?? null;
-    if (client.lost) throw client.lost;
-}
+const saveAll = new SaveAll({
+    button: byId('save-all'),
+    stop: byId('stop'),
+    locked: [byId('tray'), /** @type {HTMLElement} */ (document.querySelector('aside'))],
+}, status, notice, { names: () => chips.names, go: () => loop.now() });
 
 // --- the rest -------------------------------------------------------------------------------------------------
 
 const stop = () => attempt(async () => {
-    if (batch) batch.stopped = true;
+    saveAll.stop();
     await client.cancel();
 });
 byId('stop').addEventListener('click', stop);
-byId('retry').addEventListener('click', work);
-const copyLink = byId('copy-link');
-copyLink.hidden = !navigator.clipboard;
-copyLink.addEventListener('click', () => attempt(async () => {
-    if (!fitsAddress) return notify('These are too many names for a link.');
-    await navigator.clipboard.writeText(location.href);
-    copyLink.textContent = 'Copied';
-    setTimeout(() => {
-        copyLink.textContent = 'Copy link';
-    }, 2000);
-}));
+byId('retry').addEventListener('click', () => loop.now());
+offerLink(byId('copy-link'), (copy) => {
+    if (fitsAddress) attempt(copy);
+    else notice.show('These are too many names for a link.');
+});
+addEventListener('beforeunload', (event) => {
+    // What was labelled so far is not saved yet.
+    if (saveAll.isBegun) event.preventDefault();
+});
 document.addEventListener('keydown', (event) => {
     if (event.key === 'Escape' && status.state === 'running') stop();
 });
-/** @type {HTMLElement} */ (byId('notice').lastElementChild).addEventListener('click', () => {
-    byId('notice').hidden = true;
-});
-
 new Keeper(byId('keep'), byId('settings-box'), new URL(`../models/${address.model}/`, import.meta.url));
 settings.setEngine(address.engine);
 chips.set(parseNames(address.classes));
 // The names are taken at once, not a while after the last of them.
-clearTimeout(timer);
-await work();
+await loop.now();
 keepPage(new URL('../sw.js', import.meta.url), (reload) => {
     // The address keeps the names.
-    notify('A new version of this page is ready. All its open tabs reload together.', { label: 'Reload', act: reload });
+    notice.show('A new version of this page is ready. All its open tabs reload together.', { label: 'Reload', act: reload });
 }).catch(() => {
     // Without it the page works as long as there is a network.
 });

@@ -1,5 +1,6 @@
 /** Photos that come in: chosen, dropped or pasted. */
 
+import { droppedFolders, filesIn } from './folders.js';
 import { megabytes } from './status.js';
 
 /**
@@ -97,7 +98,13 @@ export function receivePhotos(chooser, stage, receiver) {
         depth = 0;
         stage.classList.remove('is-over');
         const files = [...event.dataTransfer?.files ?? []];
-        if (files.length > 0) take(files);
+        const folders = droppedFolders(event.dataTransfer);
+        if (folders) {
+            filesIn(folders).then((found) => {
+                if (found.length > 0) take(found);
+                else receiver.refuse('There are no files in this folder.');
+            });
+        } else if (files.length > 0) take(files);
         else receiver.refuse('That was not a file. Save the photo first, or copy and paste it.');
     });
 

@@ -310,7 +310,8 @@ describe('saving all', { timeout: 2 * PATIENCE_MS }, () => {
             const line = /** @type {HTMLElement} */ (document.getElementById('status'));
             new MutationObserver(() => {
                 const locked = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('aside, #tray'))].every((part) => part.inert);
-                told.push([line.innerText, locked, document.activeElement?.id]);
+                const asks = !dispatchEvent(new Event('beforeunload', { cancelable: true }));
+                told.push([line.innerText, locked, document.activeElement?.id, asks]);
                 if (!line.innerText.includes('Labelling 2')) return;
                 // By hand none of these can be done now; whatever does them, this run keeps its names and its photos.
                 const names = /** @type {HTMLInputElement} */ (document.getElementById('classes'));
@@ -324,12 +325,14 @@ describe('saving all', { timeout: 2 * PATIENCE_MS }, () => {
         await page.locator('#save-all').focus();
         const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Enter')]);
         await page.waitForFunction(() => /** @type {any} */ (globalThis).seen.results.at(-1).classes.length === 3);
-        const told = /** @type {[string, boolean, string][]} */ (await page.evaluate(() => /** @type {any} */ (globalThis).told));
+        const told = /** @type {[string, boolean, string, boolean][]} */ (await page.evaluate(() => /** @type {any} */ (globalThis).told));
         const steps = told.filter(([text]) => text.startsWith('Labelling'));
         assert.deepEqual([...new Set(steps.map(([text]) => text))].filter((text) => text.includes(' of ')), [
             'Labelling 1 of 3: cat.png', 'Labelling 2 of 3: kitten.avif', 'Labelling 3 of 3: coffee.jpg',
         ]);
         assert.ok(steps.every(([, locked]) => locked), 'the controls are not locked');
+        assert.ok(steps.every(([, , , asks]) => asks), 'the tab closes without asking');
+        assert.equal(told.at(-1)?.[3], false, 'it asks for nothing');
         assert.equal(steps.at(-1)?.[2], 'stop', 'the focus got lost');
         assert.match(await page.innerText('#notice'), /^The photos are being labelled: wait, or stop that first\./);
         assert.equal(await page.locator('#photos button').count(), 3);

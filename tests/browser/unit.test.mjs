@@ -8,6 +8,7 @@ import { cutoutName, fileName, stem } from '../../www/downloads.js';
 import { note, percent, solo } from '../../www/legend.js';
 import { cacheKey, httpSentence, readBody } from '../../www/model-files.js';
 import { cssColour, fitWithin, inWords, paintLabels, probe } from '../../www/overlay.js';
+import { droppedFolders, filesIn } from '../../www/folders.js';
 import { sortOut } from '../../www/photos.js';
 import { nearest } from '../../www/segments.js';
 import { readAddress, writeAddress } from '../../www/address.js';
@@ -189,4 +190,31 @@ test('the page allows no script but its own, and no request to elsewhere', async
     assert.ok(server.replace(/"\n\s*"/g, '').includes(`"${policy}"`), 'serve.py has another policy');
     // A host may serve the page from any folder.
     for (const [, url] of html.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(url, /^(www\/|$)/, url);
+});
+
+/** @param {string} name @param {any[] | null} [inside] of a folder */
+const entry = (name, inside = null) => ({
+    name,
+    isDirectory: inside !== null,
+    /** @param {(file: any) => void} found @param {(error: Error) => void} failed */
+    file: (found, failed) => (name.startsWith('unreadable') ? failed(new Error('gone')) : found({ name, type: '' })),
+    createReader() {
+        const left = [...inside ?? []];
+        // As browsers do: some at a time, and none at the end.
+        return { readEntries: (/** @type {(entries: any[]) => void} */ found) => found(left.splice(0, 2)) };
+    },
+});
+
+test('the files of dropped folders come in the order of their names, without hidden ones', async () => {
+    const folder = entry('photos', [
+        entry('10.jpg'), entry('9.jpg'), entry('.DS_Store'), entry('unreadable.jpg'), entry('more', [entry('b.png'), entry('a.png')]), entry('empty', []),
+    ]);
+    const items = [entry('z.jpg'), folder].map((found) => ({ webkitGetAsEntry: () => found }));
+    const dropped = droppedFolders(/** @type {any} */ ({ items }));
+    const found = await filesIn(/** @type {FileSystemEntry[]} */ (dropped));
+    assert.deepEqual(found.map(({ name }) => name), ['9.jpg', '10.jpg', 'a.png', 'b.png', 'z.jpg']);
+    assert.equal(droppedFolders(/** @type {any} */ ({ items: items.slice(0, 1) })), null, 'a file alone is no folder');
+    assert.equal(droppedFolders(/** @type {any} */ ({ items: [{ webkitGetAsEntry: () => null }, {}] })), null);
+    const endless = Array.from({ length: 6000 }, (_, at) => entry(`${at}.jpg`));
+    assert.equal((await filesIn(/** @type {any} */ ([entry('disk', endless)]))).length, 5000);
 });

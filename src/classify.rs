@@ -31,8 +31,8 @@ pub struct ClassifyOptions {
     /// Weight of the image branch, 0..1.
     pub lambda: f32,
     pub ensembling: Ensembling,
-    /// Subtracted from the cosines of seen classes in both branches, before the softmax ("calibrated stacking", Chao et
-    /// al., ECCV 2016, section 3.2); 0 = off. Unlike gamma it still works where the softmax is all but certain.
+    /// Subtracted from the cosines of seen classes, with all their rows, in both branches, before the softmax ("calibrated
+    /// stacking", Chao et al., ECCV 2016, section 3.2); 0 = off. Unlike gamma it still works where the softmax is all but certain.
     pub margin: f32,
     /// The number of typed classes. One without a row scores 0: it is called what an earlier one is called.
     pub classes: usize,
@@ -45,6 +45,15 @@ impl ClassifyOptions {
     pub fn is_grouped(&self, class: usize) -> bool {
         self.ensembling == Ensembling::Grouped
             && self.rows.iter().filter(|row| row.class == class).all(|row| row.grouped)
+    }
+
+    /// For each row what is taken off its cosine: a class is seen if one of its rows is, or the others would get round it.
+    fn margins(&self) -> Vec<f32> {
+        let mut seen = vec![false; self.classes];
+        for row in self.rows.iter().filter(|row| row.seen) {
+            seen[row.class] = true;
+        }
+        self.rows.iter().map(|row| if seen[row.class] { self.margin } else { 0.0 }).collect()
     }
 
     /// Of each class the best of its rows, by what they count for, and their scores.
@@ -104,14 +113,15 @@ pub fn classify(
     options: &ClassifyOptions,
 ) -> Vec<SegmentScores> {
     let count = names.query.len();
+    let margins = options.margins();
     segments
         .iter()
         .map(|segment| {
             let probabilities = |embedding: &[f32], typed: &[Vec<f32>], others: &[Vec<f32>]| {
                 let mut logits: Vec<f32> =
                     typed.iter().chain(others).map(|row| options.temperature * dot(embedding, row)).collect();
-                for (logit, _) in logits.iter_mut().zip(&options.rows).filter(|(_, row)| row.seen) {
-                    *logit -= options.temperature * options.margin;
+                for (logit, margin) in logits.iter_mut().zip(&margins) {
+                    *logit -= options.temperature * margin;
                 }
                 logits.push(segment.background_logit);
                 softmax(&mut logits);
@@ -270,6 +280,13 @@ mod tests {
         let sum = 5.0f32.exp() + 6.0f32.exp() + 1.0;
         assert!((scores[0].fused[0] - 5.0f32.exp() / sum).abs() < 1e-6);
         assert!((scores[0].fused[1] - 6.0f32.exp() / sum).abs() < 1e-6);
+
+        // A kind of a seen class that is not seen itself is calibrated with it.
+        let row = |class, seen| Row { class, weight: 1.0, seen, grouped: false };
+        let options = ClassifyOptions { classes: 1, rows: vec![row(0, true), row(0, false)], ..options };
+        assert_eq!(options.margins(), [0.5, 0.5]);
+        let rows = vec![row(0, false), row(1, false), row(1, true)];
+        assert_eq!(ClassifyOptions { classes: 2, rows, ..options }.margins(), [0.0, 0.5, 0.5]);
     }
 
     #[test]

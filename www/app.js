@@ -182,14 +182,17 @@ async function run() {
             });
         }
         if (all) {
-            await saveAll.run(tray, client);
-            // The worker has another photo now than the one that is shown.
-            wanted.photo ??= tray.current ?? null;
+            try {
+                await saveAll.run(tray, client);
+            } finally {
+                // The worker has another photo now than the one that is shown.
+                wanted.photo ??= tray.current ?? null;
+            }
             if (client.lost) throw client.lost;
             return true;
         }
         if (!hasPhoto || chips.names.length === 0) {
-            status.set('ready', ready());
+            status.set('ready', saveAll.before(ready()));
             return true;
         }
         status.set('running', 'Starting');
@@ -274,7 +277,10 @@ function moveChooser() {
     const row = tray.isOpen ? byId('clear').parentElement : byId('examples').parentElement;
     const words = tray.isOpen ? 'Add photos' : 'Another photo';
     /** @type {HTMLElement} */ (chooser.lastElementChild).textContent = words;
-    if (chooser.parentElement !== row) row?.append(chooser);
+    if (chooser.parentElement === row) return;
+    const hadFocus = document.activeElement === file;
+    row?.append(chooser);
+    if (hadFocus) file.focus({ preventScroll: true });
 }
 
 async function useNames() {
@@ -346,6 +352,8 @@ receivePhotos(file, drop, {
         const most = tooMany > 0 ? `No more than ${MOST_PHOTOS} photos at a time: ${tooMany} more were left out.` : '';
         if (said || most) notice.show([said, most].filter(Boolean).join(' '));
     },
+    notice: (text) => notice.show(text),
+    begin: beginChoice,
     refuse: (text) => (saveAll.isAsked ? notice.show(text) : status.set('error', text)),
 });
 
@@ -357,6 +365,7 @@ function showRow() {
 
 byId('clear').addEventListener('click', () => {
     tray.clear();
+    unread = '';
     showRow();
     // The button that had it is gone.
     file.focus();
@@ -391,7 +400,10 @@ offerLink(byId('copy-link'), (copy) => {
 });
 addEventListener('beforeunload', (event) => {
     // What was labelled so far is not saved yet.
-    if (saveAll.isBegun) event.preventDefault();
+    if (!saveAll.isBegun) return;
+    event.preventDefault();
+    // What older browsers go by.
+    event.returnValue = true;
 });
 document.addEventListener('keydown', (event) => {
     if (event.key === 'Escape' && status.state === 'running') stop();
@@ -404,6 +416,6 @@ await loop.now();
 keepPage(new URL('../sw.js', import.meta.url), (reload) => {
     // The address keeps the names.
     notice.show('A new version of this page is ready. All its open tabs reload together.', { label: 'Reload', act: reload });
-}).catch(() => {
+}, () => saveAll.settled()).catch(() => {
     // Without it the page works as long as there is a network.
 });

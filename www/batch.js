@@ -2,11 +2,11 @@
 
 import { CocoFile } from './coco.js';
 import { readPhoto } from './photos.js';
-import { STOPPED, messageOf } from './protocol.js';
+import { BROKE_OFF, NOT_LOADED, STOPPED, messageOf } from './protocol.js';
 import { Zip } from './zip.js';
 
 /** @typedef {import('./photos.js').NamedPhoto} NamedPhoto */
-/** @typedef {Pick<import('./client.js').Client, 'lost' | 'begin' | 'setPhoto' | 'segment' | 'export'>} Labeller */
+/** @typedef {Pick<import('./client.js').Client, 'lost' | 'replaced' | 'begin' | 'setPhoto' | 'segment' | 'export'>} Labeller */
 /**
  * What came of it: the file, if any photo is in it; how many are; which are not, and why; and why it ended before the last one.
  *
@@ -15,6 +15,8 @@ import { Zip } from './zip.js';
 
 /** What there is beside the label maps: room for its name, its head and its classes. */
 const REST = 1e6;
+/** Bytes that file systems take for a name, less an ending and a count. */
+const MOST_NAME_BYTES = 200;
 /** So many reasons in one sentence; the tray has them all. */
 const MOST_REASONS = 5;
 
@@ -55,7 +57,10 @@ export function namesInZip(names) {
 
 /** Without what file systems have another use for. @param {string} name */
 function fileSafe(name) {
-    return name.replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-').replace(/^\.+/, '').slice(0, 150).trim() || 'photo';
+    const safe = name.replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-').replace(/^\.+/, '');
+    let bytes = 0;
+    const short = [...safe].filter((letter) => (bytes += new TextEncoder().encode(letter).length) <= MOST_NAME_BYTES).join('');
+    return short.trim() || 'photo';
 }
 
 /**
@@ -82,7 +87,7 @@ export async function labelAll(photos, labeller, { stopped, progress }) {
             const bytes = await readPhoto(photo.blob);
             // While a file is read there is no run that could be ended.
             if (stopped()) throw new Error(STOPPED);
-            const made = await label(labeller, bytes, file);
+            const made = await labelAgainIfReplaced(labeller, bytes, file, stopped);
             ended = zip.full(made.labels.length + made.coco.length + coco.size + REST, 2);
             if (ended) break;
             coco.add(JSON.parse(new TextDecoder().decode(made.coco)), labels);
@@ -91,6 +96,7 @@ export async function labelAll(photos, labeller, { stopped, progress }) {
             const reason = messageOf(error);
             // Without a model all others would fail too, and it is no photo's fault.
             if (labeller.lost) ended = labeller.lost.message;
+            else if (reason === NOT_LOADED) ended = reason;
             else if (reason === STOPPED) ended = STOPPED;
             else failed.push({ photo, reason });
         }
@@ -99,6 +105,24 @@ export async function labelAll(photos, labeller, { stopped, progress }) {
     if (saved === 0) return { zip: null, saved, failed, ended };
     zip.add('coco.json', coco.pieces());
     return { zip: zip.finish(), saved, failed, ended };
+}
+
+/**
+ * As `label`; once more if the worker had to be replaced meanwhile, which is no fault of the photo.
+ *
+ * @param {Labeller} labeller
+ * @param {Uint8Array} bytes
+ * @param {string} file
+ * @param {() => boolean} stopped
+ */
+async function labelAgainIfReplaced(labeller, bytes, file, stopped) {
+    const { replaced } = labeller;
+    try {
+        return await label(labeller, bytes, file);
+    } catch (error) {
+        if (messageOf(error) === BROKE_OFF || stopped() || labeller.lost || labeller.replaced === replaced) throw error;
+        return label(labeller, bytes, file);
+    }
 }
 
 /**

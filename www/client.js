@@ -30,6 +30,8 @@ export class Client {
     #loaded = false;
     /** Why the present worker did not come up. A module that failed to load fails ever after: the next try takes a new worker. @type {Error | null} */
     #lost = null;
+    /** How often a worker took the place of another. */
+    replaced = 0;
     /** Whether the CPU engine may have threads. */
     #threads = true;
     /** @type {Map<number, {resolve(value: any): void, reject(error: Error): void, call: keyof Calls}>} */
@@ -37,9 +39,9 @@ export class Client {
     #worker;
     /** What the worker took. @type {{photo: Uint8Array | null, classes: string, options: Options}} */
     #kept = { photo: null, classes: '', options: {} };
-    /** What it was told last, taken or not. @type {{classes: string, options: Options}} */
-    #told = { classes: '', options: {} };
-    /** What the last result was made of. @type {{serial: number, classes: string, options: Options} | null} */
+    /** What it was told last, taken or not. @type {{photo: Uint8Array | null, classes: string, options: Options}} */
+    #told = { photo: null, classes: '', options: {} };
+    /** What the last result was made of. @type {{serial: number, photo: Uint8Array | null, classes: string, options: Options} | null} */
     #made = null;
 
     /**
@@ -89,7 +91,11 @@ export class Client {
      * @returns {Promise<Photo>}
      */
     async setPhoto(bytes) {
-        const photo = await this.#call('setPhoto', bytes);
+        this.#told.photo = bytes;
+        const photo = await this.#call('setPhoto', bytes).catch((error) => {
+            if (this.#told.photo === bytes) this.#told.photo = this.#kept.photo;
+            throw error;
+        });
         this.#kept.photo = bytes;
         return photo;
     }
@@ -116,10 +122,10 @@ export class Client {
 
     /** @returns {Promise<Result>} */
     async segment() {
-        const { classes } = this.#kept;
+        const { photo, classes } = this.#kept;
         /** @type {Result} */
         const result = await this.#call('segment', this.#run);
-        this.#made = { serial: result.serial, classes, options: result.options };
+        this.#made = { serial: result.serial, photo, classes, options: result.options };
         return result;
     }
 
@@ -147,6 +153,8 @@ export class Client {
             return await save();
         } catch (error) {
             if (messageOf(error) !== LOST || this.#made?.serial !== serial) throw error;
+            // Another photo is on its way to the worker: made again it would be of that one.
+            if (this.#made.photo !== this.#told.photo) throw error;
         }
         const { classes, options } = this.#made;
         // All is sent at once, so that no other call comes between; then the worker is where it was.
@@ -176,12 +184,14 @@ export class Client {
     /** @param {Error} reason for the calls that get no answer any more */
     async #restart(reason) {
         this.#worker.terminate();
+        this.replaced += 1;
         this.#loaded = false;
         this.#lost = null;
         const lost = [...this.#waiting.values()];
         this.#waiting.clear();
         this.#worker = this.#start();
         const { photo, classes, options } = this.#kept;
+        this.#told.photo = photo;
         const loading = this.#load();
         // Sent at once, so that calls made after the restart come after these.
         const replayed = [loading];

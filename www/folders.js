@@ -16,31 +16,33 @@ export function droppedFolders(dropped) {
 }
 
 /**
- * All files in these, folders of folders too, in the order of their names; not the ones that systems hide. What cannot be read
- * is left out.
+ * All files in these, folders of folders too, in the order of their names, which tell their folders: below the one that was
+ * dropped, or which of several. Not the ones that systems hide; what cannot be read is left out.
  *
  * @param {FileSystemEntry[]} entries
- * @returns {Promise<File[]>}
+ * @returns {Promise<{name: string, type: string, blob: Blob}[]>}
  */
 export async function filesIn(entries) {
-    /** @type {File[]} */
+    /** @type {{name: string, type: string, blob: Blob}[]} */
     const files = [];
-    /** @param {FileSystemEntry[]} found */
-    const walk = async (found) => {
+    /** @param {FileSystemEntry[]} found @param {string} folder */
+    const walk = async (found, folder) => {
         const order = new Intl.Collator(undefined, { numeric: true });
         for (const entry of found.toSorted((one, other) => order.compare(one.name, other.name))) {
             if (files.length >= MOST_FILES) return;
             if (entry.name.startsWith('.')) continue;
-            if (entry.isDirectory) await walk(await entriesOf(/** @type {FileSystemDirectoryEntry} */ (entry)));
+            if (entry.isDirectory) await walk(await entriesOf(/** @type {FileSystemDirectoryEntry} */ (entry)), `${folder}${entry.name}/`);
             else {
                 const file = await new Promise((resolve) => {
                     /** @type {FileSystemFileEntry} */ (entry).file(resolve, () => resolve(null));
                 });
-                if (file) files.push(file);
+                if (file) files.push({ name: folder + file.name, type: file.type, blob: file });
             }
         }
     };
-    await walk(entries);
+    const [only] = entries;
+    if (entries.length === 1) await walk(await entriesOf(/** @type {FileSystemDirectoryEntry} */ (only)), '');
+    else await walk(entries, '');
     return files;
 }
 

@@ -7,8 +7,11 @@ import { megabytes } from './status.js';
  * @typedef {{blob: Blob, name: string}} NamedPhoto
  * @typedef {{
  *   take(photos: NamedPhoto[], said: string): void,
+ *   notice(text: string): void,
  *   refuse(text: string): void,
- * }} Receiver takes at least one photo, and what there is to say of other files
+ *   begin(): () => boolean,
+ * }} Receiver takes at least one photo, and what there is to say of other files; `begin`: photos are on their way; tells later
+ *   whether no others were chosen since
  */
 
 export const MOST_BYTES = 300e6;
@@ -64,11 +67,21 @@ const carriesLink = (event) => Boolean(event.dataTransfer?.types.includes('text/
  * @param {Receiver} receiver
  */
 export function receivePhotos(chooser, stage, receiver) {
-    /** @param {File[]} files @param {string} [name] in place of the file's own */
-    const take = (files, name) => {
+    /** @param {{name: string, type: string, blob: Blob}[]} files */
+    const takeNamed = (files) => {
         const { photos, said } = sortOut(files);
-        if (photos.length > 0) receiver.take(photos.map((file) => ({ blob: file, name: name ?? file.name })), said);
+        if (photos.length > 0) receiver.take(photos.map(({ blob, name }) => ({ blob, name })), said);
         else if (said) receiver.refuse(said);
+    };
+    /** @param {File[]} files @param {string} [name] in place of the file's own */
+    const take = (files, name) => takeNamed(files.map((file) => ({ name: name ?? file.name, type: file.type, blob: file })));
+    /** @param {FileSystemEntry[]} folders */
+    const takeFolders = async (folders) => {
+        const isLatest = receiver.begin();
+        const files = await filesIn(folders);
+        if (!isLatest()) receiver.notice('The folder was left out, as another photo was chosen meanwhile: drop it again.');
+        else if (files.length > 0) takeNamed(files);
+        else receiver.refuse('There are no files in this folder.');
     };
 
     chooser.addEventListener('change', () => {
@@ -99,12 +112,8 @@ export function receivePhotos(chooser, stage, receiver) {
         stage.classList.remove('is-over');
         const files = [...event.dataTransfer?.files ?? []];
         const folders = droppedFolders(event.dataTransfer);
-        if (folders) {
-            filesIn(folders).then((found) => {
-                if (found.length > 0) take(found);
-                else receiver.refuse('There are no files in this folder.');
-            });
-        } else if (files.length > 0) take(files);
+        if (folders) takeFolders(folders).catch(() => receiver.refuse('The folder could not be read.'));
+        else if (files.length > 0) take(files);
         else receiver.refuse('That was not a file. Save the photo first, or copy and paste it.');
     });
 

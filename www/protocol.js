@@ -84,6 +84,9 @@
 /** The error message of a run that was ended on request. */
 export const STOPPED = 'stopped';
 
+/** The error message of a worker whose engine was lost and could not be replaced. */
+export const NOT_LOADED = 'the model is not loaded';
+
 /** The error message of a save whose result the module has no more. */
 export const LOST = 'this result is not the last one any more; save again';
 

@@ -11,6 +11,8 @@ export class SaveAll {
     #notice;
     /** All photos are to be labelled, or are being so. @type {{stopped: boolean, begun: boolean} | null} */
     #asked = null;
+    /** @type {((value: undefined) => void)[]} */
+    #waiting = [];
     /** How that ended, until it was said. */
     #outcome = '';
 
@@ -56,9 +58,18 @@ export class SaveAll {
         if (this.#asked) this.#asked.stopped = true;
     }
 
+    /** Resolves once no photos are being labelled. */
+    async settled() {
+        await new Promise((resolve) => {
+            if (this.#asked) this.#waiting.push(resolve);
+            else resolve(undefined);
+        });
+    }
+
     end() {
         if (!this.#asked) return;
         this.#asked = null;
+        for (const resolve of this.#waiting.splice(0)) resolve(undefined);
         this.#lock(false);
         const { button, stop } = this.#parts;
         if (document.activeElement === stop || document.activeElement === document.body) button.focus({ preventScroll: true });

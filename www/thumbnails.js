@@ -79,7 +79,8 @@ export class Thumbnails {
             await idle();
             // It may have been scrolled away meanwhile.
             const wish = this.#wishes.get(place);
-            if (!wish || !this.#inView.delete(place)) continue;
+            const isInView = this.#inView.delete(place);
+            if (!wish || !isInView) continue;
             this.#seen.unobserve(place);
             const canvas = await thumbnail(wish.blob);
             if (canvas && this.#wishes.get(place) === wish) wish.made(canvas);

@@ -3,22 +3,23 @@
 /**
  * @param {URL} script the service worker's
  * @param {(reload: () => void) => void} offer says that there is a new version
+ * @param {() => Promise<void>} settled resolves once nothing is under way that a reload would lose
  */
-export async function keepPage(script, offer) {
+export async function keepPage(script, offer, settled) {
     const container = navigator.serviceWorker;
     if (!container) return;
     let controlled = container.controller !== null;
     container.addEventListener('controllerchange', () => {
         // The old version's files are gone now: a worker that this tab starts from here on would be of the new one. Whichever
         // tab asked for it, all reload. The first visit's service worker is of the same version as the page.
-        if (controlled) location.reload();
+        if (controlled) settled().then(() => location.reload());
         controlled = true;
     });
     const registration = await container.register(script);
     const look = () => {
         const { waiting } = registration;
         if (!waiting || !controlled) return;
-        offer(() => waiting.postMessage('take over'));
+        offer(() => settled().then(() => waiting.postMessage('take over')));
     };
     look();
     registration.addEventListener('updatefound', () => {

@@ -5,7 +5,7 @@
 
 import { takePhoto } from './decode.js';
 import { ModelFiles } from './model-files.js';
-import { BROKE_OFF, OTHER, STOPPED, messageOf } from './protocol.js';
+import { BROKE_OFF, NOT_LOADED, OTHER, STOPPED, messageOf } from './protocol.js';
 import { startThreads, startWasm } from './wasm-module.js';
 
 /** @import { Calls, EngineChoice, EngineInfo, FromWorker, Options, StageEvent, ToWorker, Zegformer } from './protocol.js' */
@@ -63,7 +63,7 @@ async function open(choice) {
 }
 
 function opened() {
-    if (!zegformer) throw new Error('the model is not loaded');
+    if (!zegformer) throw new Error(NOT_LOADED);
     return zegformer;
 }
 

@@ -20,7 +20,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
  *
  * @param {Uint8Array[]} pieces
  */
-export function crc32(...pieces) {
+export function crc32(pieces) {
     let value = 0xffffffff;
     for (const piece of pieces) {
         for (let at = 0; at < piece.length; at++) value = TABLE[(value ^ piece[at]) & 0xff] ^ (value >>> 8);
@@ -71,7 +71,7 @@ export class Zip {
         const size = pieces.reduce((sum, { length }) => sum + length, 0);
         const full = this.full(size + 2 * path.length);
         if (full) throw new Error(full);
-        const facts = numbers([VERSION, 2], [UTF8, 2], [0, 2], [this.#time, 4], [crc32(...pieces), 4], [size, 4], [size, 4], [path.length, 2], [0, 2]);
+        const facts = numbers([VERSION, 2], [UTF8, 2], [0, 2], [this.#time, 4], [crc32(pieces), 4], [size, 4], [size, 4], [path.length, 2], [0, 2]);
         const entry = joined(numbers([CENTRAL, 4], [VERSION, 2]), facts, numbers([0, 2], [0, 2], [0, 2], [0, 4], [this.#bytes, 4]), path);
         const head = joined(numbers([LOCAL, 4]), facts, path);
         this.#parts.push(new Blob([head, ...pieces]));

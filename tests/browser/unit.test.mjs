@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { Client } from '../../www/client.js';
 import { mergeNames, parseNames, tidyName } from '../../www/chips.js';
 import { cutoutName, fileName, stem } from '../../www/downloads.js';
 import { note, percent, solo } from '../../www/legend.js';
@@ -212,9 +213,67 @@ test('the files of dropped folders come in the order of their names, without hid
     const items = [entry('z.jpg'), folder].map((found) => ({ webkitGetAsEntry: () => found }));
     const dropped = droppedFolders(/** @type {any} */ ({ items }));
     const found = await filesIn(/** @type {FileSystemEntry[]} */ (dropped));
-    assert.deepEqual(found.map(({ name }) => name), ['9.jpg', '10.jpg', 'a.png', 'b.png', 'z.jpg']);
+    const inFolder = ['9.jpg', '10.jpg', 'more/a.png', 'more/b.png'];
+    assert.deepEqual(found.map(({ name }) => name), [...inFolder.map((name) => `photos/${name}`), 'z.jpg']);
+    const alone = await filesIn(/** @type {any} */ ([folder]));
+    assert.deepEqual(alone.map(({ name }) => name), inFolder);
     assert.equal(droppedFolders(/** @type {any} */ ({ items: items.slice(0, 1) })), null, 'a file alone is no folder');
     assert.equal(droppedFolders(/** @type {any} */ ({ items: [{ webkitGetAsEntry: () => null }, {}] })), null);
     const endless = Array.from({ length: 6000 }, (_, at) => entry(`${at}.jpg`));
     assert.equal((await filesIn(/** @type {any} */ ([entry('disk', endless)]))).length, 5000);
+});
+
+test('what is saved while a worker is replaced is of its own photo, or not saved', async (t) => {
+    /** @type {any[]} */
+    const posted = [];
+    const workers = /** @type {any[]} */ ([]);
+    class FakeWorker {
+        constructor() {
+            workers.push(this);
+        }
+
+        /** @param {any} message */
+        postMessage(message) {
+            posted.push(message);
+        }
+
+        terminate() {}
+    }
+    const before = /** @type {any} */ (globalThis).Worker;
+    Object.assign(globalThis, { Worker: FakeWorker });
+    t.after(() => Object.assign(globalThis, { Worker: before }));
+    /** Answers the oldest call of this name. @param {string} call @param {object} answer */
+    const answer = async (call, answer) => {
+        const [{ id }] = posted.splice(posted.findIndex((message) => message.call === call), 1);
+        workers.at(-1).onmessage({ data: { id, ...answer } });
+        await new Promise((resolve) => setTimeout(resolve, 0));
+    };
+    const listener = { stage() {}, bytes() {}, notice() {}, engine() {}, again() {} };
+    const lost = { error: 'this result is not the last one any more; save again', fatal: false };
+    const [a, b] = [new Uint8Array([1]), new Uint8Array([2])];
+    const client = new Client('model', 'cpu', listener);
+    client.load();
+    await answer('load', { value: {} });
+    client.setPhoto(a);
+    await answer('setPhoto', { value: {} });
+    client.begin();
+    client.segment();
+    await answer('segment', { value: { serial: 1, options: {} } });
+
+    client.changeEngine('cpu').catch(() => {});
+    posted.length = 0;
+    const save = () => client.export({ serial: 1, kind: 'labels.png', file: 'a', opacity: 1, hidden: new Uint8Array(0) });
+    const remade = save();
+    await answer('export', lost);
+    assert.deepEqual(posted.map(({ call }) => call).slice(0, 4), ['setClasses', 'setOptions', 'segment', 'export'], 'it is not made again');
+    await answer('export', { value: new Uint8Array([7]) });
+    for (const call of ['setClasses', 'setOptions', 'segment']) await answer(call, { value: {} });
+    assert.deepEqual(await remade, new Uint8Array([7]));
+
+    posted.length = 0;
+    client.setPhoto(b).catch(() => {});
+    const refused = assert.rejects(save(), { message: lost.error });
+    await answer('export', lost);
+    await refused;
+    assert.deepEqual(posted.map(({ call }) => call), ['setPhoto'], 'the other photo’s labels would be saved');
 });

@@ -1,6 +1,7 @@
 //! The stages in order, each result kept: a change redoes only what lies below it.
 //!
-//! New photo or resolution: all. New names: text, classify, compose. A moved slider: classify and compose.
+//! New photo or resolution: all. New names: text, crops that were not made yet, classify, compose. A moved slider: the same
+//! without text.
 
 mod graphs;
 mod image;

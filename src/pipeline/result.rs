@@ -72,7 +72,8 @@ pub struct ClassResult {
     pub kinds: Vec<String>,
     /// Which of these kinds its pixels were found as, those of most pixels first.
     pub found_as: Vec<String>,
-    /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; `None` where the bundle does not say on which it was.
+    /// Whether the segmenter was trained on one of its names or kinds, or on what a phrase is about; `None` where the bundle
+    /// does not say on which it was.
     pub seen: Option<bool>,
     /// Part of the photo's pixels, 0..1.
     pub share: f32,

@@ -8,8 +8,9 @@ use crate::classify::{ClassifyOptions, SegmentScores, dot, first_best, softmax};
 /// default model whose name it changed, `is_doubtful` misses about seven.
 const IMAGE_SWAY: f32 = 8.0;
 
-/// For [`crate::bundle::Mode::Fast`]: the proposals that own a cell of the label map that the query branch alone would make, and those in whose query branch
-/// a name beats the background; in the order of their numbers. `names` are the query branch's unit vectors.
+/// For [`crate::bundle::Mode::Fast`]: the proposals that own a cell of the label map that the query branch alone would make,
+/// and those in whose query branch a name beats the background; in the order of their numbers. `names` are the query branch's
+/// unit vectors.
 ///
 /// The owner of a cell is the proposal that votes the most for any name there: largest probability of a name times the
 /// mask's. All others stay in the label map with the scores of their query branch, in which the background wins.

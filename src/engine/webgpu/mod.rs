@@ -1,8 +1,9 @@
 //! The WebGPU engine: wonnx with this crate's kernels.
 //!
-//! What a graph asks for is checked when it is loaded ([`check`], by the list in [`operators`]), and it is planned for the shapes of its inputs ([`plan`]): every value gets its shape, side inputs that are constants
-//! become part of the shaders, chains are fused, and each remaining node gets one kernel ([`lower`]). wonnx then holds the
-//! buffers, shares them between values that are not alive together, and runs the kernels in order.
+//! What a graph asks for is checked when it is loaded ([`check`], by the list in [`operators`]), and it is planned for the shapes of
+//! its inputs ([`plan`]): every value gets its shape, side inputs that are constants become part of the shaders, chains are fused,
+//! and each remaining node gets one kernel ([`lower`]). wonnx then holds the buffers and shares them between values that are not
+//! alive together; [`run`] has it submit the kernels in order.
 
 mod assemble;
 mod attributes;

@@ -1,5 +1,5 @@
-//! Pipelines made ahead of their session. A browser compiles shaders beside each other, and lets everything else go on, if it is
-//! asked for them so; wonnx, which makes one after the other, finds them in the device's [`Context`](wonnx::extension::Context).
+//! Pipelines made ahead of their session: asked this way, a browser compiles shaders in parallel and blocks nothing. wonnx, which
+//! makes one after the other, finds them in the device's [`Context`](wonnx::extension::Context).
 
 use std::collections::HashMap;
 

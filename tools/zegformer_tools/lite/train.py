@@ -92,7 +92,7 @@ class Options:
 
     steps: int
     minutes: float = float("inf")
-    """It ends after so many at the latest, and the rate falls in time for it: for a machine that is lent."""
+    """It ends after so many at the latest, and the rate falls in time for it: for a machine with limited time."""
     seed: int = 0
     rate: float = 1e-3
     start: Path | None = None

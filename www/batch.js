@@ -132,7 +132,7 @@ async function labelAgainIfReplaced(labeller, bytes, file, stopped) {
  */
 async function label(labeller, bytes, file) {
     labeller.begin();
-    await labeller.setPhoto(bytes);
+    await labeller.setPhoto(bytes, false);
     // Both files are of the result with this number or none: the worker knows no other by it.
     const { serial } = await labeller.segment();
     const what = { serial, file, opacity: 1, hidden: new Uint8Array(0) };

@@ -88,11 +88,12 @@ export class Client {
 
     /**
      * @param {Uint8Array} bytes
+     * @param {boolean} [shown] else it comes without pixels
      * @returns {Promise<Photo>}
      */
-    async setPhoto(bytes) {
+    async setPhoto(bytes, shown) {
         this.#told.photo = bytes;
-        const photo = await this.#call('setPhoto', bytes).catch((error) => {
+        const photo = await this.#call('setPhoto', bytes, shown).catch((error) => {
             if (this.#told.photo === bytes) this.#told.photo = this.#kept.photo;
             throw error;
         });

@@ -61,7 +61,7 @@
  * What the worker offers: the name of a call, its arguments and its answer.
  * @typedef {{
  *   load(model: string, engine: EngineChoice, threads: boolean): Loaded,
- *   setPhoto(bytes: Uint8Array): Photo,
+ *   setPhoto(bytes: Uint8Array, shown?: boolean): Photo,
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
  *   segment(run: number): Result,

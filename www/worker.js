@@ -106,10 +106,10 @@ const calls = {
         });
         return { bundle: loaded.zegformer.bundle, engine: loaded.engine, bytes: files.totalBytes, palette: wasm.palette(OTHER), notice };
     },
-    async setPhoto(bytes) {
+    async setPhoto(bytes, shown = true) {
         const size = await takePhoto(opened(), bytes);
         kept.photo = bytes;
-        return { ...size, pixels: opened().pixels() };
+        return { ...size, pixels: shown ? opened().pixels() : new Uint8Array(0) };
     },
     setClasses(text) {
         const classes = opened().setClasses(text);

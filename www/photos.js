@@ -67,10 +67,11 @@ const carriesLink = (event) => Boolean(event.dataTransfer?.types.includes('text/
  * @param {Receiver} receiver
  */
 export function receivePhotos(chooser, stage, receiver) {
-    /** @param {{name: string, type: string, blob: Blob}[]} files */
-    const takeNamed = (files) => {
-        const { photos, said } = sortOut(files);
-        if (photos.length > 0) receiver.take(photos.map(({ blob, name }) => ({ blob, name })), said);
+    /** @param {{name: string, type: string, blob: Blob}[]} files @param {string} [missing] what there is to say of others */
+    const takeNamed = (files, missing = '') => {
+        const sorted = sortOut(files);
+        const said = [sorted.said, missing].filter(Boolean).join(' ');
+        if (sorted.photos.length > 0) receiver.take(sorted.photos.map(({ blob, name }) => ({ blob, name })), said);
         else if (said) receiver.refuse(said);
     };
     /** @param {File[]} files @param {string} [name] in place of the file's own */
@@ -78,10 +79,10 @@ export function receivePhotos(chooser, stage, receiver) {
     /** @param {FileSystemEntry[]} folders */
     const takeFolders = async (folders) => {
         const isLatest = receiver.begin();
-        const files = await filesIn(folders);
+        const { files, said } = await filesIn(folders);
         if (!isLatest()) receiver.notice('The folder was left out, as another photo was chosen meanwhile: drop it again.');
-        else if (files.length > 0) takeNamed(files);
-        else receiver.refuse('There are no files in this folder.');
+        else if (files.length > 0) takeNamed(files, said);
+        else receiver.refuse(said || 'There are no files in this folder.');
     };
 
     chooser.addEventListener('change', () => {

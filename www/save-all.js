@@ -1,6 +1,6 @@
 /** The button that labels all photos of the row and saves them in one file. */
 
-import { inSentences, labelAll } from './batch.js';
+import { inSentences, labelAll } from './label-all.js';
 import { save } from './downloads.js';
 
 /** @typedef {import('./photos.js').NamedPhoto} NamedPhoto */
@@ -82,7 +82,7 @@ export class SaveAll {
 
     /**
      * @param {import('./tray.js').Tray} tray
-     * @param {import('./batch.js').Labeller} labeller that was told names and options
+     * @param {import('./label-all.js').Labeller} labeller that was told names and options
      */
     async run(tray, labeller) {
         const asked = this.#asked;

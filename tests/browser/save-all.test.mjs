@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { PATIENCE_MS, dropFiles, start } from './harness.mjs';
-import { SIZES, files, opened, position, savedOne, shown, sizeOf } from './many.mjs';
+import { SIZES, files, opened, position, savedOne, shown, sizeOf } from './photos.mjs';
 
 /** @import { Download, Page } from 'playwright-core' */
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { AVIF, PATIENCE_MS, PHOTO, dropFiles, start } from './harness.mjs';
-import { files, opened, position, savedOne, shown, sizeOf } from './many.mjs';
+import { files, opened, position, savedOne, shown, sizeOf } from './photos.mjs';
 
 /** @import { Page } from 'playwright-core' */
 

@@ -212,15 +212,20 @@ test('the files of dropped folders come in the order of their names, without hid
     ]);
     const items = [entry('z.jpg'), folder].map((found) => ({ webkitGetAsEntry: () => found }));
     const dropped = droppedFolders(/** @type {any} */ ({ items }));
-    const found = await filesIn(/** @type {FileSystemEntry[]} */ (dropped));
+    const { files: found, said } = await filesIn(/** @type {FileSystemEntry[]} */ (dropped));
+    assert.equal(said, '1 of the files and folders could not be read.');
     const inFolder = ['9.jpg', '10.jpg', 'more/a.png', 'more/b.png'];
     assert.deepEqual(found.map(({ name }) => name), [...inFolder.map((name) => `photos/${name}`), 'z.jpg']);
-    const alone = await filesIn(/** @type {any} */ ([folder]));
+    const { files: alone } = await filesIn(/** @type {any} */ ([folder]));
     assert.deepEqual(alone.map(({ name }) => name), inFolder);
     assert.equal(droppedFolders(/** @type {any} */ ({ items: items.slice(0, 1) })), null, 'a file alone is no folder');
     assert.equal(droppedFolders(/** @type {any} */ ({ items: [{ webkitGetAsEntry: () => null }, {}] })), null);
     const endless = Array.from({ length: 6000 }, (_, at) => entry(`${at}.jpg`));
-    assert.equal((await filesIn(/** @type {any} */ ([entry('disk', endless)]))).length, 5000);
+    const most = await filesIn(/** @type {any} */ ([entry('disk', endless)]));
+    assert.equal(most.files.length, 5000);
+    assert.equal(most.said, 'Only the first 5,000 files were looked at.');
+    const all = await filesIn(/** @type {any} */ ([entry('disk', endless.slice(0, 5000))]));
+    assert.deepEqual([all.files.length, all.said], [5000, '']);
 });
 
 test('what is saved while a worker is replaced is of its own photo, or not saved', async (t) => {

@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { distinct, inSentences, labelAll, namesInZip } from '../../www/batch.js';
+import { distinct, inSentences, labelAll, namesInZip } from '../../www/label-all.js';
 import { CocoFile } from '../../www/coco.js';
 import { Zip, crc32 } from '../../www/zip.js';
 

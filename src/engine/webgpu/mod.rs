@@ -15,6 +15,7 @@ mod half;
 mod lower;
 pub mod measure;
 mod operators;
+#[cfg(target_arch = "wasm32")]
 mod pipelines;
 mod plan;
 mod run;
@@ -157,10 +158,20 @@ impl WebGpuGraph {
         }
     }
 
-    async fn compile(&mut self, shapes: &Shapes, listener: &mut dyn Listener) -> Result<Compiled, EngineError> {
+    async fn compile(
+        &mut self,
+        shapes: &Shapes,
+        #[cfg_attr(
+            not(target_arch = "wasm32"),
+            expect(unused_variables, reason = "it hears of pipelines in browsers")
+        )]
+        listener: &mut dyn Listener,
+    ) -> Result<Compiled, EngineError> {
         let tuning = self.device.tuning();
         let plan = plan::plan(&self.model, &self.checked, &self.half, shapes, tuning, self.device.limits())?;
         let Plan { model: mut planned, weights: read, kernels, outputs } = plan;
+        // Natively wonnx makes them: wgpu can do so only while the caller waits.
+        #[cfg(target_arch = "wasm32")]
         pipelines::make(&self.device, &planned, &kernels, listener).await?;
         // wonnx reads the weights once; then they are on the GPU under their names. They move there and back, since a
         // second copy of a large model's weights may not fit.

@@ -1,33 +1,29 @@
 //! Pipelines made ahead of their session: asked this way, a browser compiles shaders in parallel and blocks nothing. wonnx, which
 //! makes one after the other, finds them in the device's [`Context`](wonnx::extension::Context).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use web_time::{Duration, Instant};
 use wonnx::onnx::ModelProto;
+use wonnx::wgpu::{ComputePipelineDescriptor, ShaderModuleDescriptor, ShaderSource};
 
 use super::super::{EngineError, Listener};
 use super::device::Device;
 use super::plan::Weighed;
 
+/// How often the listener is asked, which takes a turn of the page's event loop.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Makes the pipelines of `planned`'s kernels, by the names of their outputs, that the device has not made yet.
 ///
 /// # Errors
 /// [`EngineError::Shader`] with the node, and [`EngineError::Cancelled`]: what was made until then is kept.
-#[cfg(target_arch = "wasm32")]
 pub async fn make(
     device: &Device,
     planned: &ModelProto,
     kernels: &HashMap<String, Weighed>,
     listener: &mut dyn Listener,
 ) -> Result<(), EngineError> {
-    use std::collections::HashSet;
-
-    use web_time::{Duration, Instant};
-    use wonnx::wgpu::{ComputePipelineDescriptor, ShaderModuleDescriptor, ShaderSource};
-
-    /// How often the listener is asked, which takes a turn of the page's event loop.
-    const PAUSE: Duration = Duration::from_millis(50);
-
     let context = device.context();
     let scope = device.scope();
     let mut asked = HashSet::new();
@@ -64,17 +60,5 @@ pub async fn make(
             heard = Instant::now();
         }
     }
-    Ok(())
-}
-
-/// Natively wonnx makes them: wgpu can do so while the caller waits only.
-#[cfg(not(target_arch = "wasm32"))]
-#[expect(clippy::unused_async, reason = "as in browsers")]
-pub async fn make(
-    _device: &Device,
-    _planned: &ModelProto,
-    _kernels: &HashMap<String, Weighed>,
-    _listener: &mut dyn Listener,
-) -> Result<(), EngineError> {
     Ok(())
 }

@@ -88,9 +88,10 @@ worker.addEventListener('message', (/** @type {MessageEvent} */ event) => {
 
 /** @param {Request} request */
 async function answer(request) {
-    const cache = await caches.open(CACHE);
     const page = request.mode === 'navigate';
-    const kept = await cache.match(page ? './' : request, { ignoreSearch: page });
+    // Not through `open`, which makes a cache that is gone: by an answer under way while a newer version takes over, the old
+    // version's would come back, empty, and stay.
+    const kept = await caches.match(page ? './' : request, { cacheName: CACHE, ignoreSearch: page });
     const found = kept ?? await fetch(request);
     return page || request.destination === 'worker' ? isolated(found) : found;
 }

@@ -90,6 +90,24 @@ test('a new version is offered, and until it is taken the old one works, with an
     await context.close();
 });
 
+test('an answer of the old version brings no cache of it back', { timeout: PATIENCE_MS }, async () => {
+    browser.server.root = join(folder, 'first');
+    const context = await browser.browser.newContext();
+    const { page, state, close } = await browser.open(ADDRESS, { context });
+    await state('ready');
+    await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+    const [gone, answered, kept] = await page.evaluate(async () => {
+        const gone = await caches.delete('zegformer-page-first');
+        const { ok } = await fetch('www/app.js');
+        return [gone, ok, await caches.keys()];
+    });
+    assert.equal(gone, true);
+    assert.equal(answered, true);
+    assert.deepEqual(kept, ['zegformer-models']);
+    await close();
+    await context.close();
+});
+
 test('one tab takes the new version: all reload, keep their names, and have its model', { timeout: 2 * PATIENCE_MS }, async () => {
     browser.server.root = join(folder, 'first');
     const context = await browser.browser.newContext();

@@ -87,6 +87,7 @@ const client = new Client(address.model, address.engine, {
         status.showStage(event);
         document.dispatchEvent(new CustomEvent('zegformer:stage', { detail: event }));
     },
+    preview: showPreview,
     bytes: (progress) => status.showBytes(progress),
     notice: (text) => notice.show(text),
     engine: showEngine,
@@ -196,7 +197,7 @@ async function run() {
             return true;
         }
         status.set('running', 'Starting');
-        show(await client.segment());
+        show(await client.segment(true));
         return true;
     } catch (error) {
         const message = messageOf(error);
@@ -297,15 +298,28 @@ async function useNames() {
 }
 
 /** @param {Result | null} found */
-function show(found) {
+function paint(found) {
     overlay.showResult(found);
     legend.show(found);
-    settings.showResult(found);
     downloads.show(found, photoName);
     byId('found').hidden = found === null;
     byId('segments-box').hidden = !found || found.segments.length === 0;
     const rows = /** @type {HTMLTableElement} */ (byId('segments')).tBodies[0];
     showSegments(rows, found, palette, (box) => overlay.frame(box));
+}
+
+/** @param {Result} found by one of the two branches, before the other one has looked */
+function showPreview(found) {
+    paint(found);
+    byId('preview').hidden = false;
+    document.dispatchEvent(new CustomEvent('zegformer:preview', { detail: found }));
+}
+
+/** @param {Result | null} found */
+function show(found) {
+    paint(found);
+    byId('preview').hidden = true;
+    settings.showResult(found);
     if (!found) return;
     byId('timings').textContent = timings(found.stages);
     status.setMilliseconds(found.ms);

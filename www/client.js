@@ -12,6 +12,7 @@ const OF_A_RUN = ['setPhoto', 'setClasses', 'setOptions', 'segment'];
 /**
  * @typedef {{
  *   stage(event: StageEvent): void,
+ *   preview(result: Result): void,
  *   bytes(progress: {file: string, done: number, total: number, finished: boolean}): void,
  *   notice(text: string): void,
  *   engine(info: EngineInfo): void,
@@ -41,7 +42,11 @@ export class Client {
     #kept = { photo: null, classes: '', options: {} };
     /** What it was told last, taken or not. @type {{photo: Uint8Array | null, classes: string, options: Options}} */
     #told = { photo: null, classes: '', options: {} };
-    /** What the last result was made of. @type {{serial: number, photo: Uint8Array | null, classes: string, options: Options} | null} */
+    /**
+     * What the last result was made of, and the options that its run was told.
+     *
+     * @type {{serial: number, photo: Uint8Array | null, classes: string, options: Options, told: Options} | null}
+     */
     #made = null;
 
     /**
@@ -121,13 +126,24 @@ export class Client {
         this.#run += 1;
     }
 
-    /** @returns {Promise<Result>} */
-    async segment() {
-        const { photo, classes } = this.#kept;
+    /**
+     * @param {boolean} [preview] whether the listener is to hear of a preview, where the result takes long
+     * @returns {Promise<Result>}
+     */
+    async segment(preview = false) {
         /** @type {Result} */
-        const result = await this.#call('segment', this.#run);
-        this.#made = { serial: result.serial, photo, classes, options: result.options };
+        const result = await this.#call('segment', this.#run, preview);
+        this.#note(result, result.options);
         return result;
+    }
+
+    /**
+     * @param {Result} result or a preview of it
+     * @param {Options} told
+     */
+    #note({ serial, options }, told) {
+        const { photo, classes } = this.#kept;
+        this.#made = { serial, photo, classes, options, told };
     }
 
     /** @param {Export} what */
@@ -157,11 +173,11 @@ export class Client {
             // Another photo is on its way to the worker: made again it would be of that one.
             if (this.#made.photo !== this.#told.photo) throw error;
         }
-        const { classes, options } = this.#made;
+        const { classes, options, told } = this.#made;
         // All is sent at once, so that no other call comes between; then the worker is where it was.
-        const steps = [this.#call('setClasses', classes), this.#call('setOptions', options), this.#call('segment', serial)];
+        const steps = [this.#call('setClasses', classes), this.#call('setOptions', options), this.#call('segment', serial, false)];
         const saved = Promise.all([...steps, save()]).then((answers) => /** @type {Uint8Array} */ (answers.at(-1)));
-        this.#call('setOptions', { ...options, ...this.#told.options }).catch(() => {});
+        this.#call('setOptions', { ...told, ...this.#told.options }).catch(() => {});
         // Names that are refused now were refused before.
         this.#call('setClasses', this.#told.classes).catch(() => {});
         this.#listener.again(saved);
@@ -229,7 +245,12 @@ export class Client {
     /** @param {FromWorker} message */
     #hear(message) {
         if ('stage' in message) this.#listener.stage(message.stage);
-        else if ('bytes' in message) this.#listener.bytes(message.bytes);
+        else if ('preview' in message) {
+            const { preview } = message;
+            // There is one only where both branches were to have a say.
+            this.#note(preview, { ...preview.options, branch: 'fused' });
+            this.#listener.preview(preview);
+        } else if ('bytes' in message) this.#listener.bytes(message.bytes);
         else if ('notice' in message) this.#listener.notice(message.notice);
         else if ('engine' in message) this.#listener.engine(message.engine);
         else if ('threads' in message) this.#watch(message.threads);

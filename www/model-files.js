@@ -103,6 +103,7 @@ export class ModelFiles {
     #kept;
     /** @type {Cache | null} */
     #cache = null;
+    #lacks = true;
     /** Bytes of the files that were fetched to their end. */
     #finished = 0;
 
@@ -152,6 +153,7 @@ export class ModelFiles {
     #take(text) {
         this.#files = listed(text);
         this.#ofText = filesOfText(text);
+        this.#lacks = true;
     }
 
     /** Goes by what was taken and kept, and asks no server. @returns {Promise<boolean>} false if nothing was */
@@ -169,6 +171,12 @@ export class ModelFiles {
             if (!await this.#cache?.match(this.#key(name))) found.push({ name, bytes });
         }
         return found;
+    }
+
+    /** Whether a file that any names need is still to be fetched. */
+    async lackMore() {
+        if (this.#lacks) this.#lacks = (await this.missing()).some(({ name }) => !this.#ofText.includes(name));
+        return this.#lacks;
     }
 
     /** Fetches a file to keep it, if it is the one that is listed. @param {string} name */

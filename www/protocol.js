@@ -42,7 +42,7 @@
  *   setPixels(width: number, height: number, rgba: Uint8Array): {width: number, height: number},
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
- *   segment(serial: number): Promise<Result>,
+ *   segment(serial: number, onPreview: ((result: Result) => void) | undefined, fetches: boolean): Promise<Result>,
  *   pixels(): Uint8Array,
  *   export(serial: number, kind: ExportKind, file: string, opacity: number, hidden: Uint8Array): Uint8Array,
  *   cutout(serial: number, index: number): Uint8Array,
@@ -64,7 +64,7 @@
  *   setPhoto(bytes: Uint8Array, shown?: boolean): Photo,
  *   setClasses(text: string): {name: string, synonyms: string[]}[],
  *   setOptions(options: Options): void,
- *   segment(run: number): Result,
+ *   segment(run: number, preview: boolean): Result,
  *   export(what: Export): Uint8Array,
  *   cutout(serial: number, index: number): Uint8Array,
  * }} Calls
@@ -75,6 +75,7 @@
  * @typedef {{id: number, value: unknown}
  *   | {id: number, error: string, fatal: boolean}
  *   | {stage: StageEvent}
+ *   | {preview: Result}
  *   | {bytes: {file: string, done: number, total: number, finished: boolean}}
  *   | {notice: string}
  *   | {threads: MessagePort[]}

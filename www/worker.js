@@ -8,7 +8,7 @@ import { ModelFiles } from './model-files.js';
 import { BROKE_OFF, NOT_LOADED, OTHER, STOPPED, messageOf } from './protocol.js';
 import { startThreads, startWasm } from './wasm-module.js';
 
-/** @import { Calls, EngineChoice, EngineInfo, FromWorker, Options, StageEvent, ToWorker, Zegformer } from './protocol.js' */
+/** @import { Calls, EngineChoice, EngineInfo, FromWorker, Options, Result, StageEvent, ToWorker, Zegformer } from './protocol.js' */
 
 /** @type {{postMessage(message: FromWorker, transfer?: Transferable[]): void, onmessage: ((event: MessageEvent<ToWorker>) => void) | null}} */
 const page = /** @type {any} */ (globalThis);
@@ -38,6 +38,9 @@ async function onEvent(stage) {
     await new Promise((resolve) => setTimeout(resolve, 0));
     return cancelled !== present;
 }
+
+/** @param {Result} preview */
+const tellPreview = (preview) => page.postMessage({ preview }, buffersOf(preview));
 
 /** What failed to start, without a network for instance, can be tried again. */
 function wasmStarted() {
@@ -120,15 +123,17 @@ const calls = {
         opened().setOptions(options);
         Object.assign(kept.options, options);
     },
-    async segment(run) {
+    async segment(run, preview) {
         present = run;
         if (cancelled === run) throw new Error(STOPPED);
+        const fetches = preview && await files?.lackMore() === true;
+        const onPreview = preview ? tellPreview : undefined;
         try {
-            return await opened().segment(run);
+            return await opened().segment(run, onPreview, fetches);
         } catch (error) {
             await files?.forgetDamaged(messageOf(error));
             if (!lostGpu(error) || engine?.kind === 'cpu') throw error;
-            return await (await goOnWithCpu(error)).segment(run);
+            return await (await goOnWithCpu(error)).segment(run, onPreview, fetches);
         }
     },
     export: ({ serial, kind, file, opacity, hidden }) => opened().export(serial, kind, file, opacity, hidden),

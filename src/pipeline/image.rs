@@ -1,6 +1,7 @@
 //! The image branch of a run: crops of the proposals that the mode asks for, or one pass over the whole photo.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use super::graphs::{in_graph, load_graph};
 use super::watch::Watch;
@@ -101,6 +102,28 @@ impl Pipeline {
         let mut queries: Vec<usize> = doubtful.into_iter().map(|(.., query)| query).collect();
         queries.sort_unstable();
         Ok(queries)
+    }
+
+    /// Shows an observer that wants it what the query branch says alone. The image branch's graph may be larger than all that
+    /// was read before it, and a hundred crops may take minutes.
+    pub(super) async fn preview(&mut self, task: &Task, watch: &mut Watch<'_>) -> Result<(), Error> {
+        if self.kept.looks.suffice(task) || self.options.ensembling == Ensembling::Image {
+            return Ok(());
+        }
+        let branch = &self.bundle.image;
+        let (file, batches) = match task {
+            Task::Nothing => return Ok(()),
+            Task::Crops(_) => (Some(&branch.graph), self.kept.looks.missing(task).len().div_ceil(branch.batch)),
+            Task::OnePass => (branch.one_pass.as_ref().map(|one_pass| &one_pass.graph), 1),
+        };
+        let is_loaded = self.image.as_ref().is_some_and(|(loaded, _)| Some(loaded) == file);
+        if !watch.wants_preview(is_loaded, batches) {
+            return Ok(());
+        }
+        let fused = mem::replace(&mut self.options.ensembling, Ensembling::Query);
+        let result = self.classify(&Task::Nothing).and_then(|scores| self.result(self.compose(&scores)?, scores));
+        self.options.ensembling = fused;
+        watch.preview(result?).await
     }
 
     /// Does what is missing for `task`.

@@ -175,6 +175,7 @@ impl Pipeline {
         watch.done().await?;
         let task = self.image_task(self.image_has_a_say())?;
         watch.stage(Stage::Crops, self.kept.looks.suffice(&task)).await?;
+        self.preview(&task, &mut watch).await?;
         self.look(&task, &mut watch).await?;
         watch.done().await?;
         watch.stage(Stage::Classify, false).await?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use web_time::Instant;
 
-use super::Error;
+use super::{Error, Segmentation};
 use crate::engine::Listener;
 
 /// The parts of a run that are reported.
@@ -50,6 +50,17 @@ pub enum Event {
 pub trait Observer {
     /// Returns false to cancel.
     async fn on(&mut self, event: Event) -> bool;
+
+    /// Whether to hear what the query branch says alone, before the image branch looks. That has `batches` (1 or more) to run,
+    /// and `is_loaded` tells whether its graph is in memory.
+    fn wants_preview(&self, _is_loaded: bool, _batches: usize) -> bool {
+        false
+    }
+
+    /// A result of the present run by the query branch alone, as its options say. Returns false to cancel.
+    async fn preview(&mut self, _result: Segmentation) -> bool {
+        true
+    }
 }
 
 /// An observer that hears nothing and cancels nothing.
@@ -97,6 +108,18 @@ impl<'a> Watch<'a> {
             Some((stage, ..)) => self.tell(Event::Progress { stage, done, total }).await,
             None => Ok(()),
         }
+    }
+
+    pub fn wants_preview(&self, is_loaded: bool, batches: usize) -> bool {
+        self.observer.wants_preview(is_loaded, batches)
+    }
+
+    pub async fn preview(&mut self, result: Segmentation) -> Result<(), Error> {
+        let stages = self.stages.clone();
+        if self.observer.preview(Segmentation { stages, ..result }).await {
+            return Ok(());
+        }
+        Err(Error::Cancelled)
     }
 
     pub async fn done(&mut self) -> Result<(), Error> {

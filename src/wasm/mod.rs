@@ -1,34 +1,36 @@
 //! The page's door to the crate: the only place that knows JavaScript types.
 
 mod graph;
+mod observer;
 mod options;
 mod panics;
 mod threads;
+mod views;
 
 use std::rc::Rc;
 
 use async_trait::async_trait;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::bundle::{Bundle, BundleError, Mode, Source};
+use crate::bundle::{Bundle, BundleError, Source};
 use crate::engine::EngineChoice;
 use crate::photo::Photo;
-use crate::pipeline::{Error, Event, Observer, Pipeline, Segmentation};
+use crate::pipeline::{Error, Pipeline, Segmentation};
 use crate::report::{self, png::View};
 pub use graph::{OnnxGraph, widen_weights};
-use options::{OptionsChange, OptionsView};
+use observer::{Run, Shown};
+use options::OptionsChange;
 pub use threads::{run_thread, start_threads};
+use views::{BundleView, ClassView, EngineView, Size, result_to_js, to_js};
 
 /// A model, a photo, names, and the last result.
 #[wasm_bindgen]
 pub struct Zegformer {
     pipeline: Pipeline,
-    observer: JsObserver,
-    /// With the number that the page gave it.
-    result: Option<(u32, Segmentation)>,
+    on_event: Function,
+    result: Shown,
 }
 
 #[wasm_bindgen]
@@ -47,7 +49,7 @@ impl Zegformer {
         let bundle = Bundle::parse(&bundle)?;
         let source = Rc::new(JsSource(fetch_file));
         let pipeline = Pipeline::new(bundle, source, choice).await?;
-        Ok(Zegformer { pipeline, observer: JsObserver(on_event), result: None })
+        Ok(Zegformer { pipeline, on_event, result: None })
     }
 
     /// `{kind, adapter, reason}`.
@@ -109,13 +111,19 @@ impl Zegformer {
     }
 
     /// Runs the stages whose inputs changed. The result is known by `serial` from then on.
-    pub async fn segment(&mut self, serial: u32) -> Result<JsValue, JsError> {
-        let result = self.pipeline.segment(&mut self.observer).await?;
-        let view = to_js(&ResultView::of(&result, serial))?;
-        for (name, bytes) in [("labels", &result.map.labels), ("confidence", &result.map.confidence)] {
-            Reflect::set(&view, &name.into(), &Uint8Array::from(bytes.as_slice()))
-                .map_err(|_| JsError::new("the result could not be handed over"))?;
-        }
+    ///
+    /// `on_preview(result)`, if given, is called where the image branch has much to do yet: before several batches of crops,
+    /// and, with `fetches`, before its graph is read. That result is the query branch's alone, as its options say, and is known
+    /// by `serial` until this one is there.
+    pub async fn segment(
+        &mut self,
+        serial: u32,
+        on_preview: Option<Function>,
+        fetches: bool,
+    ) -> Result<JsValue, JsError> {
+        let mut run = Run { on_event: &self.on_event, on_preview, fetches, serial, shown: &mut self.result };
+        let result = self.pipeline.segment(&mut run).await?;
+        let view = result_to_js(&result, serial)?;
         self.result = Some((serial, result));
         Ok(view)
     }
@@ -174,193 +182,5 @@ impl Source for JsSource {
         let bytes = JsFuture::from(Promise::resolve(&answer)).await.map_err(failed)?;
         let bytes: Uint8Array = bytes.dyn_into().map_err(|_| failed("no bytes came".into()))?;
         Ok(bytes.to_vec())
-    }
-}
-
-struct JsObserver(Function);
-
-#[async_trait(?Send)]
-impl Observer for JsObserver {
-    async fn on(&mut self, event: Event) -> bool {
-        let Ok(view) = to_js(&EventView::of(event)) else { return true };
-        // A callback that throws has no say in the run; its error is the page's to report.
-        let Ok(answer) = self.0.call1(&JsValue::NULL, &view) else { return true };
-        let answer = match answer.dyn_into::<Promise>() {
-            Ok(promise) => JsFuture::from(promise).await.unwrap_or(JsValue::UNDEFINED),
-            Err(answer) => answer,
-        };
-        answer.as_bool() != Some(false)
-    }
-}
-
-fn to_js(value: &impl Serialize) -> Result<JsValue, JsError> {
-    value
-        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
-        .map_err(|error| JsError::new(&error.to_string()))
-}
-
-#[derive(Serialize)]
-struct EngineView<'a> {
-    kind: &'a str,
-    adapter: &'a str,
-    reason: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BundleView<'a> {
-    name: &'a str,
-    description: &'a str,
-    licence: &'a str,
-    source: &'a str,
-    mode: Mode,
-    modes: Vec<Mode>,
-    queries: usize,
-    resolutions: Vec<&'a String>,
-    default_resolution: &'a str,
-    lambda: f32,
-    threshold: f32,
-}
-
-#[derive(Serialize)]
-struct Size {
-    width: usize,
-    height: usize,
-}
-
-#[derive(Serialize)]
-struct ClassView<'a> {
-    name: &'a str,
-    synonyms: &'a [String],
-}
-
-#[derive(Serialize)]
-struct EventView {
-    stage: &'static str,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    done: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ms: Option<f64>,
-    cached: bool,
-}
-
-impl EventView {
-    fn of(event: Event) -> EventView {
-        let view = |stage: crate::pipeline::Stage, state| EventView {
-            stage: stage.name(),
-            state,
-            done: None,
-            total: None,
-            ms: None,
-            cached: false,
-        };
-        match event {
-            Event::Start(stage) => view(stage, "start"),
-            Event::Progress { stage, done, total } => {
-                EventView { done: Some(done), total: Some(total), ..view(stage, "progress") }
-            }
-            Event::Done { stage, ms, cached } => EventView { ms: Some(ms), cached, ..view(stage, "done") },
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ResultView<'a> {
-    serial: u32,
-    width: usize,
-    height: usize,
-    photo_width: usize,
-    photo_height: usize,
-    options: OptionsView<'a>,
-    classes: Vec<ShareView<'a>>,
-    other: f32,
-    other_as: &'a [String],
-    segments: Vec<SegmentView<'a>>,
-    image_has_a_say: bool,
-    ms: f64,
-    stages: std::collections::BTreeMap<&'static str, f64>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShareView<'a> {
-    name: &'a str,
-    same_as: Option<&'a str>,
-    about: Option<&'a str>,
-    kinds: &'a [String],
-    found_as: &'a [String],
-    seen: Option<bool>,
-    share: f32,
-}
-
-#[derive(Serialize)]
-struct SegmentView<'a> {
-    query: usize,
-    area: usize,
-    #[serde(rename = "box")]
-    bounds: [usize; 4],
-    class: Option<usize>,
-    scores: Vec<ScoreView<'a>>,
-}
-
-#[derive(Serialize)]
-struct ScoreView<'a> {
-    name: &'a str,
-    query: f32,
-    image: Option<f32>,
-    fused: f32,
-}
-
-impl<'a> ResultView<'a> {
-    fn of(result: &'a Segmentation, serial: u32) -> ResultView<'a> {
-        let (photo_width, photo_height) = result.photo.original();
-        let segment = |segment: &'a crate::pipeline::Segment| {
-            let scores = &segment.scores;
-            SegmentView {
-                query: segment.shape.query,
-                area: segment.shape.area,
-                bounds: segment.shape.bounds,
-                class: segment.class,
-                scores: (0..result.classes.len())
-                    .map(|class| ScoreView {
-                        name: &result.classes[class].name,
-                        query: scores.by_query[class],
-                        image: scores.by_image.as_ref().map(|image| image[class]),
-                        fused: scores.fused[class],
-                    })
-                    .collect(),
-            }
-        };
-        ResultView {
-            serial,
-            width: result.map.width,
-            height: result.map.height,
-            photo_width,
-            photo_height,
-            options: OptionsView::of(&result.options),
-            classes: result
-                .classes
-                .iter()
-                .map(|c| ShareView {
-                    name: &c.name,
-                    same_as: c.same_as.as_deref(),
-                    about: c.about.as_deref(),
-                    kinds: &c.kinds,
-                    found_as: &c.found_as,
-                    seen: c.seen,
-                    share: c.share,
-                })
-                .collect(),
-            other: result.other,
-            other_as: &result.other_as,
-            segments: result.segments.iter().map(segment).collect(),
-            image_has_a_say: result.image_has_a_say,
-            ms: result.stages.iter().map(|(_, ms)| ms).sum(),
-            stages: result.stages.iter().map(|(stage, ms)| (stage.name(), *ms)).collect(),
-        }
     }
 }

@@ -79,9 +79,10 @@ async function openPage(browser, server, query, { width = 1280, height = 800, co
         if (protocol !== 'blob:' && protocol !== 'data:' && origin !== new URL(server.url).origin) strangers.push(request.url());
     });
     await page.addInitScript(() => {
-        const seen = { stages: /** @type {any[]} */ ([]), results: /** @type {any[]} */ ([]) };
+        const seen = { stages: /** @type {any[]} */ ([]), previews: /** @type {any[]} */ ([]), results: /** @type {any[]} */ ([]) };
         Object.assign(globalThis, { seen });
         document.addEventListener('zegformer:stage', (event) => seen.stages.push(/** @type {CustomEvent} */ (event).detail));
+        document.addEventListener('zegformer:preview', (event) => seen.previews.push(/** @type {CustomEvent} */ (event).detail));
         document.addEventListener('zegformer:result', (event) => seen.results.push(/** @type {CustomEvent} */ (event).detail));
     });
     await page.goto(server.url + query);
@@ -105,6 +106,28 @@ async function openPage(browser, server, query, { width = 1280, height = 800, co
             assert.deepEqual(strangers, [], 'requests to other origins');
         },
     };
+}
+
+/**
+ * Holds the answer for a file back until `release` is called; `asked` resolves once the page has asked for it.
+ *
+ * @param {import('./server.mjs').TestServer} server
+ * @param {string} file
+ */
+export function holdBack(server, file) {
+    /** @type {() => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => {
+        release = () => resolve(undefined);
+    });
+    const asked = new Promise((resolve) => {
+        server.intercept = (path) => {
+            if (!path.endsWith(file)) return undefined;
+            resolve(undefined);
+            return held.then(() => {});
+        };
+    });
+    return { asked, release };
 }
 
 /**

@@ -80,6 +80,17 @@ test('files are fetched once', async () => {
     assert.deepEqual((await visit(['a.onnx'])).read, ['one']);
 });
 
+test('what any names need is told from what the text model needs', async () => {
+    const contents = { 'a.onnx': 'one', 'b.onnx': 'two', 'text.onnx': 'three' };
+    const text = JSON.stringify({ ...JSON.parse(bundle(contents, 'first')), text: { graph: 'text.onnx' } });
+    served = new Map(Object.entries({ ...contents, 'bundle.json': text }).map(([name, body]) => [FOLDER.href + name, body]));
+    const { files } = await visit(['a.onnx']);
+    assert.equal(await files.lackMore(), true);
+    await files.read('b.onnx');
+    assert.equal(await files.lackMore(), false);
+    assert.equal(await (await visit([])).files.lackMore(), false);
+});
+
 test('a newer bundle.json brings what was kept of the older one, and nothing else', async () => {
     publish({ 'a.onnx': 'one', 'b.onnx': 'two', 'c.onnx': 'three' }, 'first');
     await visit(['a.onnx', 'c.onnx']);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { PATIENCE_MS, dropFiles, start } from './harness.mjs';
+import { PATIENCE_MS, dropFiles, holdBack, start } from './harness.mjs';
 import { SIZES, files, opened, position, savedOne, shown, sizeOf } from './photos.mjs';
 
 /** @import { Download, Page } from 'playwright-core' */
@@ -146,24 +146,13 @@ describe('saving all', { timeout: 2 * PATIENCE_MS }, () => {
     });
 
     test('a worker that cannot hear is stopped too, with nothing to save; the next try works', async () => {
-        /** @type {() => void} */
-        let release = () => {};
-        const held = new Promise((resolve) => {
-            release = () => resolve(undefined);
-        });
         const { page, ...zeg } = await opened(browser, ['broken.jpg', 'cat.png', 'kitten.avif']);
         await page.waitForSelector('#status[data-state=error]');
         let downloads = 0;
         page.on('download', () => {
             downloads += 1;
         });
-        const asked = new Promise((resolve) => {
-            browser.server.intercept = (path) => {
-                if (!path.endsWith('segmenter.onnx')) return undefined;
-                resolve(undefined);
-                return held.then(() => {});
-            };
-        });
+        const { asked, release } = holdBack(browser.server, 'segmenter.onnx');
         await page.click('#save-all');
         await asked;
         await page.click('#stop');

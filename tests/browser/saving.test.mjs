@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { PATIENCE_MS, PHOTO, dropPainted, start } from './harness.mjs';
+import { PATIENCE_MS, PHOTO, dropPainted, holdBack, start } from './harness.mjs';
 
 /** @import { Page } from 'playwright-core' */
 
@@ -46,23 +46,6 @@ async function pixelsOf(page, bytes) {
         return btoa(rgba);
     }, bytes.toString('base64'));
     return Buffer.from(text, 'base64');
-}
-
-/** Holds back the text model, which names beyond the known ones need, until the answer is called. */
-function holdTextModel() {
-    /** @type {() => void} */
-    let release = () => {};
-    const held = new Promise((resolve) => {
-        release = () => resolve(undefined);
-    });
-    const asked = new Promise((resolve) => {
-        browser.server.intercept = (path) => {
-            if (!path.endsWith('text.onnx')) return undefined;
-            resolve(undefined);
-            return held.then(() => {});
-        };
-    });
-    return { asked, release };
 }
 
 /** @param {Page} page */
@@ -150,7 +133,7 @@ describe('saving', { timeout: 2 * PATIENCE_MS }, () => {
         await page.waitForFunction(() => document.getElementById('status')?.innerText.startsWith('Stopped'));
         assert.deepEqual(await check(), before);
 
-        const { asked, release } = holdTextModel();
+        const { asked, release } = holdBack(browser.server, 'text.onnx');
         await page.fill('#classes', 'flurb,');
         await asked;
         await page.click('#stop');
@@ -170,7 +153,7 @@ describe('saving', { timeout: 2 * PATIENCE_MS }, () => {
         const { page, ...zeg } = await browser.open('?engine=cpu&classes=wall,cat');
         await page.setInputFiles('#file', PHOTO);
         await zeg.state('done');
-        const { asked, release } = holdTextModel();
+        const { asked, release } = holdBack(browser.server, 'text.onnx');
         await page.click('[aria-label="Remove wall"]');
         await page.fill('#classes', 'flurb, blorp,');
         await asked;

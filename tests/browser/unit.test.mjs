@@ -253,7 +253,7 @@ test('what is saved while a worker is replaced is of its own photo, or not saved
         workers.at(-1).onmessage({ data: { id, ...answer } });
         await new Promise((resolve) => setTimeout(resolve, 0));
     };
-    const listener = { stage() {}, bytes() {}, notice() {}, engine() {}, again() {} };
+    const listener = { stage() {}, preview() {}, bytes() {}, notice() {}, engine() {}, again() {} };
     const lost = { error: 'this result is not the last one any more; save again', fatal: false };
     const [a, b] = [new Uint8Array([1]), new Uint8Array([2])];
     const client = new Client('model', 'cpu', listener);

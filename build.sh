@@ -276,13 +276,21 @@ build() {
 
 # The service worker caches by a version made of all that it serves; of the models, what each consists of.
 finish_dist() {
-    local version bundles
+    local version bundles integrity
     version=$(find dist -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16)
-    if [ -f dist/www/sw.js ]; then
-        bundles=$(cd dist && find models -name bundle.json | sort | tr '\n' ' ')
-        sed "s/BUILD_VERSION/$version/g; s|BUILD_BUNDLES|$bundles|" dist/www/sw.js >dist/sw.js
-        rm dist/www/sw.js
-    fi
+    sed -i "s/BUILD_VERSION/$version/" dist/index.html
+    mv dist/www/sw.js dist/
+    bundles=$(cd dist && find models -name bundle.json | sort | tr '\n' ' ')
+    integrity=$(cd dist && find www -type f | sort | while read -r file; do printf '"%s":"%s",' "$file" "$(integrity_of "$file")"; done)
+    sed -i "s/BUILD_VERSION/$version/; s|BUILD_BUNDLES|$bundles|; s|BUILD_INTEGRITY|{${integrity%,}}|" dist/sw.js
+}
+
+# integrity_of FILE: its SHA-256 as browsers take it.
+integrity_of() {
+    local bytes
+    bytes=$(sha256sum "$1" | cut -c 1-64 | sed 's/../\\x&/g')
+    # shellcheck disable=SC2059
+    echo "sha256-$(printf "$bytes" | base64)"
 }
 
 run() {

@@ -70,8 +70,11 @@ const settings = new Settings(/** @type {HTMLFormElement} */ (byId('settings')),
     engine: (choice) => attempt(async () => {
         keepChoices();
         status.set('loading', 'Changing the engine');
-        const loaded = await client.changeEngine(choice);
-        if (loaded.notice) notice.show(loaded.notice);
+        // A run that is ended by it begins again, and says how it goes.
+        if (loop.isWorking) loop.onceMore();
+        const changed = await client.changeEngine(choice);
+        if (changed.notice) notice.show(changed.notice);
+        if (loop.isWorking) return;
         if (!saveAll.isAsked) status.set('ready', ready());
         wanted.options ??= {};
         loop.soon();
@@ -104,6 +107,8 @@ const wanted = {
 };
 let photoName = '';
 let hasPhoto = false;
+/** What the present run has shown before its result. @type {Result | null} */
+let preview = null;
 /** Why the photo that was chosen among many is not there. */
 let unread = '';
 let loaded = false;
@@ -208,6 +213,9 @@ async function run() {
         if (!loop.goesOn) status.set('ready', saveAll.before('Stopped. Change a name or a setting to go on.'));
         return false;
     } finally {
+        // A run that came to no result leaves it.
+        if (preview) paint(preview);
+        preview = null;
         if (all) {
             saveAll.end();
             // Be it the one that is shown, of which the worker knows no more, or one that was chosen just before.
@@ -297,11 +305,14 @@ async function useNames() {
     }
 }
 
-/** @param {Result | null} found */
-function paint(found) {
+/**
+ * @param {Result | null} found
+ * @param {boolean} [saveable]
+ */
+function paint(found, saveable = true) {
     overlay.showResult(found);
-    legend.show(found);
-    downloads.show(found, photoName);
+    legend.show(found, saveable);
+    downloads.show(saveable ? found : null, photoName);
     byId('found').hidden = found === null;
     byId('segments-box').hidden = !found || found.segments.length === 0;
     const rows = /** @type {HTMLTableElement} */ (byId('segments')).tBodies[0];
@@ -310,13 +321,16 @@ function paint(found) {
 
 /** @param {Result} found by one of the two branches, before the other one has looked */
 function showPreview(found) {
-    paint(found);
+    preview = found;
+    // The worker would save once the run is done, and then its result.
+    paint(found, false);
     byId('preview').hidden = false;
     document.dispatchEvent(new CustomEvent('zegformer:preview', { detail: found }));
 }
 
 /** @param {Result | null} found */
 function show(found) {
+    preview = null;
     paint(found);
     byId('preview').hidden = true;
     settings.showResult(found);
@@ -337,6 +351,12 @@ function beginChoice() {
     choices += 1;
     const mine = choices;
     return () => mine === choices;
+}
+
+/** Says why there is no such photo; a run goes on, and its line stays. @param {string} text */
+function refuse(text) {
+    if (loop.isWorking) notice.show(text);
+    else status.set('error', text);
 }
 
 /** @param {NamedPhoto} photo */
@@ -368,7 +388,7 @@ receivePhotos(file, drop, {
     },
     notice: (text) => notice.show(text),
     begin: beginChoice,
-    refuse: (text) => (saveAll.isAsked ? notice.show(text) : status.set('error', text)),
+    refuse,
 });
 
 /** The examples, or the photos to go through in their place. */
@@ -392,7 +412,7 @@ showExamples(byId('examples'), beginChoice, (photo, name, names) => {
         chips.set(names);
     }
     takePhoto({ blob: photo, name });
-}, (error) => status.set('error', sentence(messageOf(error))));
+}, (error) => refuse(sentence(messageOf(error))));
 
 const saveAll = new SaveAll({
     button: byId('save-all'),
@@ -420,14 +440,14 @@ addEventListener('beforeunload', (event) => {
     event.returnValue = true;
 });
 document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && status.state === 'running') stop();
+    // In a field it may have had a meaning of its own.
+    if (event.key === 'Escape' && !event.defaultPrevented && !event.isComposing && status.state === 'running') stop();
 });
 new Keeper(byId('keep'), byId('settings-box'), new URL(`../models/${address.model}/`, import.meta.url));
 settings.setEngine(address.engine);
 chips.set(parseNames(address.classes));
 // The names are taken at once, not a while after the last of them.
-await loop.now();
-keepPage(new URL('../sw.js', import.meta.url), (reload) => {
+keepPage(new URL('../sw.js', import.meta.url), loop.now(), (reload) => {
     // The address keeps the names.
     notice.show('A new version of this page is ready. All its open tabs reload together.', { label: 'Reload', act: reload });
 }, () => saveAll.settled()).catch(() => {

@@ -191,9 +191,11 @@ export class Client {
 
     /** Ends the run; if it does not end by itself in time, the worker is replaced and told all it knew. */
     async cancel() {
-        const run = this.#run;
+        const [run, worker] = [this.#run, this.#worker];
         this.interrupt();
         await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+        // What a new worker does by then is no part of the run.
+        if (worker !== this.#worker) return;
         const works = [...this.#waiting.values()].some(({ call }) => OF_A_RUN.includes(call));
         if (works && run === this.#run) await this.#restart(new Error(STOPPED));
     }

@@ -60,6 +60,7 @@ export class Legend {
     #actions;
     /** @type {Result | null} */
     #result = null;
+    #saveable = false;
     /** @type {Uint8Array} */
     #palette = new Uint8Array(0);
     /** Names, not indices: they outlive a change of the list. @type {Set<string>} */
@@ -83,9 +84,13 @@ export class Legend {
         this.#palette = palette;
     }
 
-    /** @param {Result | null} result */
-    show(result) {
+    /**
+     * @param {Result | null} result
+     * @param {boolean} saveable whether there are cut-outs to be had of it
+     */
+    show(result, saveable) {
         this.#result = result;
+        this.#saveable = saveable;
         this.#render();
     }
 
@@ -160,7 +165,7 @@ export class Legend {
         only.setAttribute('aria-label', `Show only ${name}`);
         const cut = button('legend-action', () => this.#actions.cutout(index));
         cut.textContent = 'cut out';
-        cut.disabled = share === 0;
+        cut.disabled = share === 0 || !this.#saveable;
         cut.setAttribute('aria-label', `Save a cut-out of ${name}`);
         const actions = span('legend-actions', '');
         actions.append(only, cut);

@@ -87,6 +87,9 @@ function filesOfText(text) {
     }
 }
 
+/** Of a file that the server has, but not as bundle.json lists it. */
+const NOT_AS_LISTED = 'the server has another version of it, or it came damaged; reload the page';
+
 /** Messages of the wasm module: about a file's content, and about bundle.json itself. */
 const DAMAGED = /bytes, but bundle\.json says|SHA-256 differs from bundle\.json/;
 const REFUSED = /^bundle\.json/;
@@ -182,7 +185,7 @@ export class ModelFiles {
     /** Fetches a file to keep it, if it is the one that is listed. @param {string} name */
     async keep(name) {
         const bytes = await this.#fetch(name);
-        if (!await isAsListed(bytes, this.#files[name])) throw new Error(`${name} on the server is of another version; reload the page`);
+        if (!await isAsListed(bytes, this.#files[name])) throw new Error(`${name}: ${NOT_AS_LISTED}`);
         await this.#put(this.#key(name), bytes);
         if (!this.#cache) throw new Error('the browser has no room for it');
     }
@@ -229,8 +232,8 @@ export class ModelFiles {
 
     /** Keeps what was taken, and drops the files of the one before. @param {string} text of bundle.json */
     async #settle(text) {
-        if (text === this.#kept || !this.#cache) return;
-        await this.#put(this.#url('bundle.json'), new TextEncoder().encode(text));
+        if (text !== this.#kept) await this.#put(this.#url('bundle.json'), new TextEncoder().encode(text));
+        // Of earlier visits too, which may have ended before this.
         const present = new Set([this.#url('bundle.json'), ...Object.keys(this.#files).map((name) => this.#key(name))]);
         for (const { url } of await this.#cache?.keys() ?? []) {
             if (url.startsWith(this.#folder.href) && !present.has(url)) await this.#cache?.delete(url);
@@ -245,7 +248,11 @@ export class ModelFiles {
         const kept = await this.#cache?.match(this.#key(name));
         if (kept) return new Uint8Array(await kept.arrayBuffer());
         const bytes = await this.#fetch(name);
-        await this.#put(this.#key(name), bytes);
+        // Without a cache the origin is no secure one and there is no hash to be had here; the wasm module has its own.
+        if (this.#cache) {
+            if (!await isAsListed(bytes, this.#files[name])) throw new Error(NOT_AS_LISTED);
+            await this.#put(this.#key(name), bytes);
+        }
         return bytes;
     }
 

@@ -91,17 +91,18 @@ export function receivePhotos(chooser, stage, receiver) {
         chooser.value = '';
     });
 
-    let depth = 0;
+    /** What the pointer is over: an element is entered before the one around it, or beside it, is left. @type {EventTarget | null} */
+    let over = null;
     document.addEventListener('dragenter', (event) => {
         if (!carriesFiles(event)) return;
         event.preventDefault();
-        depth += 1;
+        over = event.target;
         stage.classList.add('is-over');
     });
     document.addEventListener('dragleave', (event) => {
-        if (!carriesFiles(event)) return;
-        depth = Math.max(0, depth - 1);
-        if (depth === 0) stage.classList.remove('is-over');
+        if (!carriesFiles(event) || event.target !== over) return;
+        over = null;
+        stage.classList.remove('is-over');
     });
     document.addEventListener('dragover', (event) => {
         if (carriesFiles(event) || carriesLink(event)) event.preventDefault();
@@ -109,7 +110,7 @@ export function receivePhotos(chooser, stage, receiver) {
     document.addEventListener('drop', (event) => {
         if (!carriesFiles(event) && !carriesLink(event)) return;
         event.preventDefault();
-        depth = 0;
+        over = null;
         stage.classList.remove('is-over');
         const files = [...event.dataTransfer?.files ?? []];
         const folders = droppedFolders(event.dataTransfer);

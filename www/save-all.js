@@ -5,6 +5,9 @@ import { save } from './downloads.js';
 
 /** @typedef {import('./photos.js').NamedPhoto} NamedPhoto */
 
+/** The browser has begun to save a file by then. */
+const HANDED_OVER_MS = 2000;
+
 export class SaveAll {
     #parts;
     #status;
@@ -58,12 +61,12 @@ export class SaveAll {
         if (this.#asked) this.#asked.stopped = true;
     }
 
-    /** Resolves once no photos are being labelled. */
+    /** Resolves once no photos are being labelled and what was saved is the browser's. */
     async settled() {
-        await new Promise((resolve) => {
-            if (this.#asked) this.#waiting.push(resolve);
-            else resolve(undefined);
-        });
+        if (!this.#asked) return;
+        await new Promise((resolve) => this.#waiting.push(resolve));
+        // A reload right after the click may take the file back.
+        await new Promise((resolve) => setTimeout(resolve, HANDED_OVER_MS));
     }
 
     end() {

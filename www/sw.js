@@ -4,7 +4,8 @@
  * newer one says; the models' other files are kept by the page's worker.
  */
 
-const CACHE = 'zegformer-page-BUILD_VERSION';
+const VERSION = 'BUILD_VERSION';
+const CACHE = `zegformer-page-${VERSION}`;
 
 const FILES = [
     './',
@@ -47,6 +48,14 @@ const FILES = [
     'www/examples/rocket.jpg',
 ];
 
+/**
+ * Of each file of www/ what its content has to be, filled in by build.sh as JSON: a host may be in the midst of an upload, or have
+ * an older file in a cache of its own.
+ *
+ * @type {Record<string, string>}
+ */
+const INTEGRITY = JSON.parse('BUILD_INTEGRITY');
+
 /** Filled in by build.sh, with a space between two. */
 const BUNDLES = 'BUILD_BUNDLES'.split(' ').filter((path) => path !== '');
 
@@ -67,13 +76,20 @@ const HEADERS = {
 const worker = /** @type {any} */ (globalThis);
 
 worker.addEventListener('install', (/** @type {WaitEvent} */ event) => {
-    const requests = [...FILES, ...BUNDLES].map((file) => new Request(file, { cache: 'reload' }));
-    event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
+    event.waitUntil((async () => {
+        const cache = await caches.open(CACHE);
+        await cache.addAll([...FILES, ...BUNDLES].map((file) => new Request(file, { cache: 'reload', integrity: INTEGRITY[file] })));
+        // Some hosts add to what they serve as HTML.
+        const page = await (await cache.match('./'))?.text();
+        if (!page?.includes(VERSION)) throw new Error('the host has files of several versions');
+    })());
 });
 
 worker.addEventListener('activate', (/** @type {WaitEvent} */ event) => {
     event.waitUntil((async () => {
-        for (const name of await caches.keys()) {
+        // A newer one that is being installed has a cache already; once active it drops all that are older.
+        const names = worker.registration.installing ? [] : await caches.keys();
+        for (const name of names) {
             if (name.startsWith('zegformer-page-') && name !== CACHE) await caches.delete(name);
         }
         await worker.clients.claim();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { PATIENCE_MS, openModule, start } from './harness.mjs';
+import { SUITE_MS, TEST_MS, openModule, start } from './harness.mjs';
 import { writeModel } from './onnx.mjs';
 
 /** relu(x · w + b) for any number of rows. */
@@ -58,7 +58,7 @@ function run(engine, model, inputs, { widen = false } = {}) {
 }
 
 for (const engine of ['cpu', 'webgpu']) {
-    describe(`a graph on ${engine}`, { timeout: PATIENCE_MS }, () => {
+    describe(`a graph on ${engine}`, { timeout: SUITE_MS }, () => {
         test('gives right numbers', async () => {
             assert.deepEqual(await run(engine, MODEL, [X]), Y);
         });
@@ -106,7 +106,7 @@ const PICKED = writeModel({
     weights: [{ name: 'table', shape: [3, 2], data: new Float32Array([1, 2, 3, 4, 5, 6]) }],
 });
 
-test('what is not in the table is no number on webgpu, an error on the CPU', { timeout: PATIENCE_MS }, async () => {
+test('what is not in the table is no number on webgpu, an error on the CPU', { timeout: TEST_MS }, async () => {
     /** @param {number[]} values */
     const at = (values) => [{ name: 'at', shape: [4], values }];
     for (const engine of ['cpu', 'webgpu']) {
@@ -127,7 +127,7 @@ const PRODUCTS = [
 ].map(({ nodes, inputs }) => writeModel({ nodes, inputs, outputs: [{ name: 'y', shape: ['rows', 'columns'] }] }));
 
 // The matrix kernel of wasm has tiles of 5 rows and 8 columns, blocks of 64 rows and 256 steps.
-test('products of any size on the CPU', { timeout: PATIENCE_MS }, async () => {
+test('products of any size on the CPU', { timeout: TEST_MS }, async () => {
     const { checked, worst } = await page.evaluate(async (models) => {
         const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
         /** @param {number} length @param {number} step */
@@ -177,7 +177,7 @@ const LARGE = writeModel({
     weights: [{ name: 'w', shape: [96, 256], data: Float32Array.from({ length: 96 * 256 }, (_, at) => (at * 37 % 129 - 64) / 256) }],
 });
 
-describe('a graph on webgpu as on a graphics card', { timeout: PATIENCE_MS }, () => {
+describe('a graph on webgpu as on a graphics card', { timeout: SUITE_MS }, () => {
     test('gives the numbers of the CPU, by subgroups and with weights in f16', async () => {
         const { off, tuning } = await page.evaluate(async (bytes) => {
             const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
@@ -195,7 +195,7 @@ describe('a graph on webgpu as on a graphics card', { timeout: PATIENCE_MS }, ()
     });
 });
 
-test('a kernel that does not compile is told by its node', { timeout: PATIENCE_MS }, async () => {
+test('a kernel that does not compile is told by its node', { timeout: TEST_MS }, async () => {
     const said = await page.evaluate(async (bytes) => {
         const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
         const graph = await OnnxGraph.loadBroken(new Uint8Array(bytes));
@@ -211,7 +211,7 @@ test('a kernel that does not compile is told by its node', { timeout: PATIENCE_M
     assert.match(said, /^the shader of node "product \(MatMul\)" does not compile: .*array/s);
 });
 
-test('pipelines are made beside each other; one that is refused is told by its node, and made by the next run', { timeout: PATIENCE_MS }, async () => {
+test('pipelines are made beside each other; one that is refused is told by its node, and made by the next run', { timeout: TEST_MS }, async () => {
     const { said, alone, most, finite } = await page.evaluate(async (bytes) => {
         const world = /** @type {any} */ (globalThis);
         const { createComputePipeline, createComputePipelineAsync } = world.GPUDevice.prototype;
@@ -246,7 +246,7 @@ test('pipelines are made beside each other; one that is refused is told by its n
     assert.ok(finite);
 });
 
-test('a graph that is freed gives all its buffers back', { timeout: PATIENCE_MS }, async () => {
+test('a graph that is freed gives all its buffers back', { timeout: TEST_MS }, async () => {
     const { count, left } = await page.evaluate(async (bytes) => {
         const world = /** @type {any} */ (globalThis);
         const { createBuffer } = world.GPUDevice.prototype;

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { after, afterEach, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { serve } from './server.mjs';
@@ -15,8 +16,14 @@ export const PHOTO = fileURLToPath(new URL('../photos/chelsea.png', import.meta.
 export const AVIF = fileURLToPath(new URL('../photos/chelsea.avif', import.meta.url));
 /** `build.sh` says which. */
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-/** A software adapter needs its time. */
+/** What the console says where there is no network. */
+export const OFFLINE = /Failed to load resource|ERR_INTERNET_DISCONNECTED|An unknown error/;
+
+/** How long a page is waited for: a software adapter needs its time. */
 export const PATIENCE_MS = 300_000;
+/** Limits of a test and of a suite. One wait that takes too long ends before, and says what it waited for. */
+export const TEST_MS = 2 * PATIENCE_MS;
+export const SUITE_MS = 8 * PATIENCE_MS;
 
 const ARGUMENTS = [
     '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -30,7 +37,8 @@ const GPU = ['--enable-unsafe-webgpu', '--ignore-gpu-blocklist', '--enable-featu
  * WebGPU runs on the software adapter, or on the machine's graphics card. With `onDisk`, a folder, pages share a profile there
  * as a user's do; else each has one of its own, whose caches are in memory. `serving` says how dist/ is served.
  *
- * @param {{webgpu?: boolean, gpu?: boolean, dist?: string, onDisk?: string, serving?: Parameters<typeof serve>[1]}} [options]
+ * @typedef {{webgpu?: boolean, gpu?: boolean, dist?: string, onDisk?: string, serving?: Parameters<typeof serve>[1]}} Options
+ * @param {Options} [options]
  */
 export async function start({ webgpu = false, gpu = false, dist = DIST, onDisk, serving } = {}) {
     if (!existsSync(CHROMIUM)) throw new Error(`there is no ${CHROMIUM}: install Chromium or set CHROMIUM to the path of one`);
@@ -54,6 +62,34 @@ export async function start({ webgpu = false, gpu = false, dist = DIST, onDisk, 
             await browser.close();
             await server.close();
         },
+    };
+}
+
+/**
+ * A browser for all tests of a file. After each of them its pages are closed, and the server answers by itself.
+ *
+ * @param {Options | (() => Promise<Options>)} [options]
+ */
+export function launch(options = {}) {
+    /** @type {Awaited<ReturnType<typeof start>>} */
+    let started;
+    before(async () => {
+        started = await start(typeof options === 'function' ? await options() : options);
+    });
+    afterEach(async () => {
+        started.server.intercept = () => undefined;
+        await Promise.all(started.browser.contexts().map((context) => context.close()));
+    });
+    after(() => started?.stop());
+    return {
+        get server() {
+            return started.server;
+        },
+        get browser() {
+            return started.browser;
+        },
+        /** @param {Parameters<typeof started.open>} args */
+        open: (...args) => started.open(...args),
     };
 }
 
@@ -120,7 +156,8 @@ export function holdBack(server, file) {
     const held = new Promise((resolve) => {
         release = () => resolve(undefined);
     });
-    const asked = new Promise((resolve) => {
+    const asked = new Promise((resolve, reject) => {
+        setTimeout(reject, PATIENCE_MS, new Error(`nobody asked for ${file}`)).unref();
         server.intercept = (path) => {
             if (!path.endsWith(file)) return undefined;
             resolve(undefined);
@@ -129,6 +166,23 @@ export function holdBack(server, file) {
     });
     return { asked, release };
 }
+
+/**
+ * A worker that does not hear Stop in half a second is replaced, and on a busy machine it may well not. After this only hearing
+ * ends a run.
+ *
+ * @param {Page} page
+ */
+export const onlyHearing = (page) => page.evaluate(() => {
+    const wait = globalThis.setTimeout;
+    const patient = (/** @type {() => void} */ act, /** @type {number} */ ms) => wait(act, ms === 500 ? 3_600_000 : ms);
+    Object.assign(globalThis, { setTimeout: patient });
+});
+
+/** The page has been painted since. @param {Page} page */
+export const nextFrame = (page) => page.evaluate(() => new Promise((resolve) => {
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve(undefined)));
+}));
 
 /**
  * A page without the page: the wasm module alone, as `wasm` among its globals.

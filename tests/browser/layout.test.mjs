@@ -1,22 +1,16 @@
 /** The page fits, in both schemes, and can be used with the keyboard. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
+import { test } from 'node:test';
+import { PHOTO, TEST_MS, launch } from './harness.mjs';
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
-
-before(async () => {
-    browser = await start();
-});
-after(() => browser.stop());
+const browser = launch();
 
 const LONG = 'a very long name of a thing that nobody would ever type into a field of this width, '
     + 'Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen';
 
 for (const width of [320, 390, 768, 1280]) {
-    test(`no horizontal scroll at ${width} px`, { timeout: PATIENCE_MS }, async () => {
+    test(`no horizontal scroll at ${width} px`, { timeout: TEST_MS }, async () => {
         const { page, ...zeg } = await browser.open(`?engine=cpu&classes=${encodeURIComponent(`cat, ${LONG}`)}`, { width });
         await page.setInputFiles('#file', PHOTO);
         await zeg.state('done');
@@ -38,7 +32,7 @@ function contrast(one, other) {
 }
 
 for (const scheme of /** @type {const} */ (['light', 'dark'])) {
-    test(`text can be read in the ${scheme} scheme`, { timeout: PATIENCE_MS }, async () => {
+    test(`text can be read in the ${scheme} scheme`, { timeout: TEST_MS }, async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu');
         await page.emulateMedia({ colorScheme: scheme });
         await zeg.state('ready');
@@ -60,7 +54,7 @@ for (const scheme of /** @type {const} */ (['light', 'dark'])) {
     });
 }
 
-test('everything is reached with the tab key and has a name', { timeout: PATIENCE_MS }, async () => {
+test('everything is reached with the tab key and has a name', { timeout: TEST_MS }, async () => {
     const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat');
     await page.setInputFiles('#file', PHOTO);
     await zeg.state('done');

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
-import { PATIENCE_MS, openModule, start } from './harness.mjs';
+import { SUITE_MS, openModule, start } from './harness.mjs';
 import { INT64, ends, tensor, withConstant } from './onnx.mjs';
 
 const NODES = fileURLToPath(new URL('../../target/onnx-nodes/', import.meta.url));
@@ -68,7 +68,7 @@ function run(given, forCard = false) {
     }, { ...given, forCard });
 }
 
-describe('ONNX node tests on WebGPU', { timeout: 2 * PATIENCE_MS }, () => {
+describe('ONNX node tests on WebGPU', { timeout: SUITE_MS }, () => {
     for (const [name, forCard] of CHOSEN.flatMap((name) => /** @type {[string, boolean][]} */ ([[name, false], [name, true]]))) {
         test(forCard ? `${name}, as on a graphics card` : name, async () => {
             const { wanted, ...given } = await read(name);

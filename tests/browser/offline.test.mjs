@@ -2,19 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { join } from 'node:path';
-import { DIST, PATIENCE_MS, PHOTO, start } from './harness.mjs';
+import { DIST, OFFLINE, PHOTO, TEST_MS, launch } from './harness.mjs';
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
+const browser = launch();
+const elsewhere = launch({ serving: { mounts: { 'models/other/': join(DIST, 'models/zegformer-lite') } } });
 
-before(async () => {
-    browser = await start();
-});
-after(() => browser.stop());
-
-test('a second visit without a network segments a photo', { timeout: PATIENCE_MS }, async () => {
+test('a second visit without a network segments a photo', { timeout: TEST_MS }, async () => {
     const context = await browser.browser.newContext();
     const first = await browser.open('?engine=cpu&classes=cat,wall', { context });
     await first.page.setInputFiles('#file', PHOTO);
@@ -31,36 +26,33 @@ test('a second visit without a network segments a photo', { timeout: PATIENCE_MS
     await second.page.setInputFiles('#file', PHOTO);
     await second.page.waitForFunction(() => /** @type {any} */ (globalThis).seen.results.at(-1).width === 451);
     assert.deepEqual((await second.lastMap()).labels, online.labels);
-    await second.close();
+    await second.close({ expected: OFFLINE });
     await context.close();
 });
 
-test('a server in trouble does not take a kept model away that is no part of the page', { timeout: PATIENCE_MS }, async () => {
-    const started = await start({ serving: { mounts: { 'models/other/': join(DIST, 'models/zegformer-lite') } } });
+test('a server in trouble does not take a kept model away that is no part of the page', { timeout: TEST_MS }, async () => {
     const address = '?engine=cpu&classes=cat,wall&model=other';
-    const context = await started.browser.newContext();
-    const first = await started.open(address, { context });
+    const context = await elsewhere.browser.newContext();
+    const first = await elsewhere.open(address, { context });
     await first.page.setInputFiles('#file', PHOTO);
     await first.state('done');
     await first.close();
-    started.server.intercept = (path) => (path.endsWith('bundle.json') ? { status: 503, body: Buffer.from('busy') } : undefined);
-    const second = await started.open(address, { context });
+    elsewhere.server.intercept = (path) => (path.endsWith('bundle.json') ? { status: 503, body: Buffer.from('busy') } : undefined);
+    const second = await elsewhere.open(address, { context });
     await second.page.setInputFiles('#file', PHOTO);
     await second.state('done');
     await second.close({ expected: /Failed to load resource/ });
     // A model that is gone is gone.
-    started.server.intercept = (path) => (path.endsWith('bundle.json') ? { status: 404, body: Buffer.from('') } : undefined);
-    const third = await started.open(address, { context });
+    elsewhere.server.intercept = (path) => (path.endsWith('bundle.json') ? { status: 404, body: Buffer.from('') } : undefined);
+    const third = await elsewhere.open(address, { context });
     await third.state('error');
     await third.close({ expected: /Failed to load resource/ });
     await context.close();
-    await started.stop();
 });
 
-test('what a visit did not need is not there without a network, unless all is kept', { timeout: PATIENCE_MS }, async () => {
-    const started = await start();
-    const context = await started.browser.newContext();
-    const { page, ...zeg } = await started.open('?engine=cpu&classes=cat,wall', { context });
+test('what a visit did not need is not there without a network, unless all is kept', { timeout: TEST_MS }, async () => {
+    const context = await elsewhere.browser.newContext();
+    const { page, ...zeg } = await elsewhere.open('?engine=cpu&classes=cat,wall', { context });
     await zeg.state('ready');
     await page.evaluate(() => navigator.serviceWorker.ready);
     await page.setInputFiles('#file', PHOTO);
@@ -92,9 +84,8 @@ test('what a visit did not need is not there without a network, unless all is ke
     await page.fill('#classes', 'a frumious bandersnatch,');
     await page.setInputFiles('#file', PHOTO);
     await zeg.state('done');
-    await zeg.close({ expected: /Failed to load resource|ERR_INTERNET_DISCONNECTED/ });
+    await zeg.close({ expected: OFFLINE });
     await context.close();
-    await started.stop();
 });
 
 test('the service worker keeps every file of the page', async () => {

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { AVIF, PHOTO, dropFiles } from './harness.mjs';
 
 /** @import { Page } from 'playwright-core' */
-/** @import { TestFile, start } from './harness.mjs' */
-/** @typedef {Awaited<ReturnType<typeof start>>} Started */
+/** @import { TestFile, launch } from './harness.mjs' */
+/** @typedef {Pick<ReturnType<typeof launch>, 'open'>} Started */
 
 /** By name, of different sizes. @type {Record<string, TestFile>} */
 export const files = await read();

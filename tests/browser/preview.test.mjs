@@ -2,23 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { PATIENCE_MS, PHOTO, holdBack, start } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { PHOTO, SUITE_MS, holdBack, launch, nextFrame } from './harness.mjs';
 
 /** @import { Page } from 'playwright-core' */
 
 const ADDRESS = '?engine=cpu&classes=cat,wall';
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
-
-before(async () => {
-    browser = await start();
-});
-afterEach(() => {
-    browser.server.intercept = () => undefined;
-});
-after(() => browser.stop());
+const browser = launch();
 
 /** @param {Page} page */
 const seen = (page) => page.evaluate(() => {
@@ -33,13 +24,16 @@ const seen = (page) => page.evaluate(() => {
 const previewed = (page) => page.waitForFunction(() => /** @type {any} */ (globalThis).seen.previews.length > 0);
 
 /** How many pixels have a colour. @param {Page} page */
-const painted = (page) => page.evaluate(() => {
-    const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById('overlay'));
-    const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
-    return data.filter((value, at) => at % 4 === 3 && value > 0).length;
-});
+async function painted(page) {
+    await nextFrame(page);
+    return page.evaluate(() => {
+        const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById('overlay'));
+        const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
+        return data.filter((value, at) => at % 4 === 3 && value > 0).length;
+    });
+}
 
-describe('the preview', { timeout: PATIENCE_MS }, () => {
+describe('the preview', { timeout: SUITE_MS }, () => {
     test('a first visit shows it before the image branch has come, after 20 MB at most, and then the result', async (t) => {
         const context = await browser.browser.newContext();
         const { asked, release } = holdBack(browser.server, 'image.onnx');
@@ -56,6 +50,8 @@ describe('the preview', { timeout: PATIENCE_MS }, () => {
         assert.ok((await zeg.legend())[0].share > 0.3);
         assert.ok(await page.locator('#preview').isVisible());
         assert.equal(await page.locator('#status').getAttribute('data-state'), 'running');
+        const saving = page.locator('#save button, #legend li[data-class="cat"] .legend-action:last-child');
+        assert.deepEqual(await saving.evaluateAll((all) => all.map((button) => /** @type {HTMLButtonElement} */ (button).disabled)), Array(6).fill(true));
         assert.equal((await seen(page)).results.length, 0);
 
         release();

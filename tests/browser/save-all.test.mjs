@@ -3,22 +3,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { PATIENCE_MS, dropFiles, holdBack, start } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { SUITE_MS, dropFiles, holdBack, launch } from './harness.mjs';
 import { SIZES, files, opened, position, savedOne, shown, sizeOf } from './photos.mjs';
 
 /** @import { Download, Page } from 'playwright-core' */
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
-
-before(async () => {
-    browser = await start();
-});
-afterEach(() => {
-    browser.server.intercept = () => undefined;
-});
-after(() => browser.stop());
+const browser = launch();
 
 /** The entries of a saved ZIP file, as another program reads and checks them. @param {Download} download */
 async function entriesOf(download) {
@@ -40,7 +31,7 @@ const stopAt = (page, at) => page.evaluate((text) => document.addEventListener('
     document.getElementById('stop')?.click();
 }), at);
 
-describe('saving all', { timeout: 2 * PATIENCE_MS }, () => {
+describe('saving all', { timeout: SUITE_MS }, () => {
     test('the ZIP file has of each photo what the page saves of it alone', async () => {
         const { page, ...zeg } = await opened(browser, ['cat.png', 'broken.jpg', 'coffee.jpg', 'kitten.avif', 'cat.png'], { classes: 'cat, cup | mug, wall' });
         await shown(page, 'cat.png');

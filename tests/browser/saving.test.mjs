@@ -2,21 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { PATIENCE_MS, PHOTO, dropPainted, holdBack, start } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { PHOTO, SUITE_MS, dropPainted, holdBack, launch } from './harness.mjs';
 
 /** @import { Page } from 'playwright-core' */
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
-
-before(async () => {
-    browser = await start();
-});
-afterEach(() => {
-    browser.server.intercept = () => undefined;
-});
-after(() => browser.stop());
+const browser = launch();
 
 /** @param {Page} page @param {string} selector */
 async function saved(page, selector) {
@@ -51,7 +42,7 @@ async function pixelsOf(page, bytes) {
 /** @param {Page} page */
 const lastOptions = (page) => page.evaluate(() => /** @type {any} */ (globalThis).seen.results.at(-1).options);
 
-describe('saving', { timeout: 2 * PATIENCE_MS }, () => {
+describe('saving', { timeout: SUITE_MS }, () => {
     test('documents tell of the photo, the names and the map that is shown', async () => {
         const { page, ...zeg } = await browser.open('?engine=cpu&classes=cat|kitten,wall');
         await page.setInputFiles('#file', PHOTO);

@@ -3,12 +3,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { threadCount } from '../../www/wasm-module.js';
-import { DIST, PATIENCE_MS, PHOTO, start } from './harness.mjs';
+import { DIST, PHOTO, SUITE_MS, launch } from './harness.mjs';
 import { serve } from './server.mjs';
-
-/** @typedef {Awaited<ReturnType<typeof start>>} Started */
 
 const ADDRESS = '?engine=cpu&classes=cat,wall';
 
@@ -39,18 +37,8 @@ const TROUBLES = [
     ['memory that cannot be handed over', 'www/worker.js', () => ({ type: 'text/javascript', body: Buffer.concat([WORKER, REFUSING]) })],
 ];
 
-/** Hosts that isolate the page, and that do not. @type {Started} */
-let isolating;
-/** @type {Started} */
-let plain;
-
-before(async () => {
-    [isolating, plain] = await Promise.all([start({ serving: { isolated: true } }), start()]);
-});
-afterEach(() => {
-    isolating.server.intercept = () => undefined;
-});
-after(() => Promise.all([isolating.stop(), plain.stop()]));
+/** Hosts that isolate the page, and that do not. */
+const [isolating, plain] = [launch({ serving: { isolated: true } }), launch()];
 
 /** @param {import('playwright-core').Page} page */
 const engineOf = async (page) => await page.locator('#engine-badge').innerText();
@@ -60,7 +48,7 @@ test('as many threads as pay', () => {
     for (const [cores, count] of counts) assert.equal(threadCount(cores), count, `${cores} cores`);
 });
 
-describe('threads', { timeout: 2 * PATIENCE_MS }, () => {
+describe('threads', { timeout: SUITE_MS }, () => {
     /** @type {Uint8Array} */
     let alone;
 
@@ -87,8 +75,9 @@ describe('threads', { timeout: 2 * PATIENCE_MS }, () => {
         await context.close();
     });
 
-    test('from the second visit on workers reach no other origin', async () => {
+    test('from the second visit on workers reach no other origin', async (t) => {
         const elsewhere = await serve(DIST);
+        t.after(() => elsewhere.close());
         const context = await plain.browser.newContext();
         const first = await plain.open(ADDRESS, { context });
         await first.page.evaluate(() => navigator.serviceWorker.ready);
@@ -104,7 +93,6 @@ describe('threads', { timeout: 2 * PATIENCE_MS }, () => {
         assert.deepEqual(elsewhere.paths, [], 'the other origin was asked');
         await second.close({ expected: /Content Security Policy|Refused to connect/ });
         await context.close();
-        await elsewhere.close();
     });
 
     test('a host that isolates: threads at once, and the same labels', async () => {

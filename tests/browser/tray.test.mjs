@@ -2,22 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { AVIF, PATIENCE_MS, PHOTO, dropFiles, start } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { AVIF, PHOTO, SUITE_MS, dropFiles, launch } from './harness.mjs';
 import { files, opened, position, savedOne, shown, sizeOf } from './photos.mjs';
 
 /** @import { Page } from 'playwright-core' */
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
-
-before(async () => {
-    browser = await start();
-});
-afterEach(() => {
-    browser.server.intercept = () => undefined;
-});
-after(() => browser.stop());
+const browser = launch();
 
 /** @param {Page} page */
 const marked = (page) => page.locator('#photos [aria-current]').evaluateAll((all) => all.map((button) => button.getAttribute('aria-label')));
@@ -27,7 +18,7 @@ const hasBlankPhoto = (page) => page.evaluate(() => {
     return /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height).data.every((value) => value === 0);
 });
 
-describe('the tray', { timeout: PATIENCE_MS }, () => {
+describe('the tray', { timeout: SUITE_MS }, () => {
     test('several files make a tray, whose first is shown', async () => {
         const { page, ...zeg } = await opened(browser, ['cat.png', 'notes.txt', 'coffee.jpg', 'broken.jpg']);
         await shown(page, 'cat.png');

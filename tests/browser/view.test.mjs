@@ -1,18 +1,12 @@
 /** What is seen, pointed at and read out: the overlay, the read-out, the legend; by mouse, finger, keys and ear. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { PATIENCE_MS, PHOTO, start } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { PHOTO, SUITE_MS, launch, nextFrame } from './harness.mjs';
 
 /** @import { Page } from 'playwright-core' */
 
-/** @type {Awaited<ReturnType<typeof start>>} */
-let browser;
-
-before(async () => {
-    browser = await start({ serving: { isolated: true } });
-});
-after(() => browser.stop());
+const browser = launch({ serving: { isolated: true } });
 
 /** @param {string} classes @param {Parameters<typeof browser.open>[1]} [options] */
 async function segmented(classes, options) {
@@ -25,8 +19,8 @@ async function segmented(classes, options) {
 
 /** The classes whose colours are on the overlay, when it has been drawn. @param {Page} page */
 async function painted(page) {
-    return page.evaluate(async () => {
-        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    await nextFrame(page);
+    return page.evaluate(() => {
         const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById('overlay'));
         const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
         const seen = new Set();
@@ -37,7 +31,7 @@ async function painted(page) {
     });
 }
 
-describe('classes', { timeout: PATIENCE_MS }, () => {
+describe('classes', { timeout: SUITE_MS }, () => {
     test('a click hides a class at once, though the mouse is over its row', async () => {
         const { page, ...zeg } = await segmented('cup, dining table');
         assert.deepEqual(await painted(page), ['cup', 'dining table']);
@@ -58,7 +52,7 @@ describe('classes', { timeout: PATIENCE_MS }, () => {
 
 const LONG = ['Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen', 'a tall white bookcase with glass doors'];
 
-describe('on a phone', { timeout: PATIENCE_MS }, () => {
+describe('on a phone', { timeout: SUITE_MS }, () => {
     test('long names can be read in full', async () => {
         const { page, ...zeg } = await segmented(`cup, dining table, ${LONG.join()}`, { width: 320, height: 640 });
         for (const selector of ['.legend-name', '.chip-name']) {
@@ -95,7 +89,7 @@ describe('on a phone', { timeout: PATIENCE_MS }, () => {
     });
 });
 
-describe('for keys and ears', { timeout: PATIENCE_MS }, () => {
+describe('for keys and ears', { timeout: SUITE_MS }, () => {
     test('arrow keys read the map out', async () => {
         const { page, ...zeg } = await segmented('cup, dining table');
         const spoken = () => page.locator('#spoken').textContent();

@@ -53,7 +53,7 @@ test('another program reads the ZIP file: names, contents, date', async () => {
     assert.deepEqual(await entriesOf(new Zip().finish()), []);
 });
 
-test('as many entries as the format holds, and none beyond', { timeout: 60_000 }, async () => {
+test('as many entries as the format holds, and none beyond', { timeout: 300_000 }, async () => {
     const zip = new Zip();
     for (let at = 0; at < 65_535; at++) zip.add(`${at}`, []);
     assert.throws(() => zip.add('more', []), /no more than 65,535 files/);

@@ -33,7 +33,7 @@ export async function filesIn(entries) {
     /** @param {FileSystemEntry[]} found @param {string} folder */
     const walk = async (found, folder) => {
         const order = new Intl.Collator(undefined, { numeric: true });
-        for (const entry of found.toSorted((one, other) => order.compare(one.name, other.name))) {
+        for (const entry of [...found].sort((one, other) => order.compare(one.name, other.name))) {
             if (entry.name.startsWith('.')) continue;
             tooMany ||= files.length >= MOST_FILES;
             if (tooMany) return;

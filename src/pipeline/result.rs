@@ -187,7 +187,7 @@ fn told_as<'a>(segment: &Segment, names: &'a Names) -> Option<&'a str> {
 
 /// The pixels of a segment that are labelled as it is named.
 fn labelled(segment: &Segment, cover: &Cover, map: &LabelMap) -> usize {
-    let label = segment.class.map_or(usize::from(OTHER), |class| class);
+    let label = segment.class.unwrap_or(usize::from(OTHER));
     let mut count = 0;
     cover.each(segment.shape.query, |x, y| {
         count += usize::from(usize::from(map.labels[y * map.width + x]) == label);

@@ -1,12 +1,15 @@
 /** How a model's files are kept: which bundle.json is taken, what is fetched again, and what is dropped. */
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, webcrypto } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
 import { ModelFiles, cacheKey } from '../../www/model-files.js';
 
 const FOLDER = new URL('https://a.b/models/m/');
 const BUNDLE = `${FOLDER.href}bundle.json`;
+
+// Node 18 has it elsewhere than browsers.
+if (!globalThis.crypto) Object.assign(globalThis, { crypto: webcrypto });
 
 /** What the cache holds, and what the server has; `undefined`: it cannot be reached. @type {Map<string, Uint8Array>} */
 let kept;

@@ -372,6 +372,8 @@ const tray = new Tray({
     position: byId('position'),
     previous: byId('previous'),
     next: byId('next'),
+    remove: byId('remove'),
+    clear: byId('clear'),
 }, takePhoto);
 
 receivePhotos(file, drop, {

@@ -66,6 +66,13 @@ export class Thumbnails {
         this.#seen.observe(place);
     }
 
+    /** @param {Element} place */
+    forget(place) {
+        this.#seen.unobserve(place);
+        this.#wishes.delete(place);
+        this.#inView.delete(place);
+    }
+
     clear() {
         this.#seen.disconnect();
         this.#wishes.clear();

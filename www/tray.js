@@ -19,8 +19,8 @@ export class Tray {
     #index = -1;
 
     /**
-     * @param {{box: HTMLElement, row: HTMLElement, position: HTMLElement, previous: HTMLElement, next: HTMLElement}} parts
-     *   `position` is read out as it changes
+     * @param {{box: HTMLElement, row: HTMLElement, position: HTMLElement, previous: HTMLElement, next: HTMLElement, remove: HTMLElement,
+     *   clear: HTMLElement}} parts `position` is read out as it changes
      * @param {(photo: NamedPhoto) => void} show
      */
     constructor(parts, show) {
@@ -29,6 +29,7 @@ export class Tray {
         this.#thumbnails = new Thumbnails(parts.row);
         parts.previous.addEventListener('click', () => this.#go(this.#index - 1));
         parts.next.addEventListener('click', () => this.#go(this.#index + 1));
+        parts.remove.addEventListener('click', () => this.#remove());
         parts.row.addEventListener('keydown', (event) => this.#key(event));
     }
 
@@ -128,6 +129,17 @@ export class Tray {
         this.#show(photo);
     }
 
+    /** Takes the photo that is shown out of the row, whose next one is shown then. */
+    #remove() {
+        if (this.#items.length < 2) return this.#parts.clear.click();
+        const [{ button }] = this.#items.splice(this.#index, 1);
+        this.#thumbnails.forget(button);
+        button.parentElement?.remove();
+        const index = Math.min(this.#index, this.#items.length - 1);
+        this.#index = -1;
+        this.#go(index);
+    }
+
     /** Within its row, so that the page stays where it is. @param {HTMLElement} button */
     #uncover(button) {
         const { row } = this.#parts;
@@ -149,11 +161,13 @@ export class Tray {
     /** @param {KeyboardEvent} event */
     #key(event) {
         const step = STEPS[event.key];
-        if (!step || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        const removes = event.key === 'Delete' && !event.repeat;
+        if ((!step && !removes) || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
-        const index = Math.min(this.#items.length - 1, Math.max(0, this.#index + step));
-        if (index === this.#index) return;
-        this.#go(index);
-        this.#items[index].button.focus({ preventScroll: true });
+        const index = Math.min(this.#items.length - 1, Math.max(0, this.#index + (step ?? 0)));
+        if (removes) this.#remove();
+        else if (index === this.#index) return;
+        else this.#go(index);
+        this.#items[this.#index]?.button.focus({ preventScroll: true });
     }
 }

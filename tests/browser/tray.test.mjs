@@ -117,6 +117,35 @@ describe('the tray', { timeout: SUITE_MS }, () => {
         await zeg.close();
     });
 
+    test('a photo is taken out of the row, and the next one is shown', async () => {
+        const { page, ...zeg } = await opened(browser, ['cat.png', 'broken.jpg', 'coffee.jpg', 'kitten.avif']);
+        await shown(page, 'cat.png');
+        await page.click('#next');
+        await page.waitForSelector('#status[data-state=error]');
+        await page.click('#remove');
+        await shown(page, 'coffee.jpg');
+        assert.equal(await position(page), '2 of 3 coffee.jpg');
+        assert.equal(await page.evaluate(() => document.activeElement?.id), 'remove');
+        await page.click('#next');
+        await shown(page, 'kitten.avif');
+        await page.locator('#photos [aria-current]').press('Delete');
+        await shown(page, 'coffee.jpg');
+        assert.deepEqual(await marked(page), ['coffee.jpg']);
+        assert.equal(await page.evaluate(() => document.activeElement?.ariaLabel), 'coffee.jpg');
+        assert.equal(await position(page), '2 of 2 coffee.jpg');
+        await page.click('#previous');
+        await shown(page, 'cat.png');
+        await page.click('#remove');
+        await shown(page, 'coffee.jpg');
+        // Without the last one there is no row.
+        await page.click('#remove');
+        assert.ok(await page.locator('#tray').isHidden());
+        assert.ok(await page.locator('#examples').isVisible());
+        assert.equal(await page.evaluate(() => document.activeElement?.id), 'file');
+        assert.deepEqual(sizeOf(await savedOne(page, 'labels.png')), [600, 400]);
+        await zeg.close({ expected: /willReadFrequently/ });
+    });
+
     test('of a photo that cannot be read no other one’s labels are shown', async () => {
         const { page, ...zeg } = await opened(browser, ['cat.png', 'broken.jpg', 'kitten.avif']);
         await shown(page, 'cat.png');

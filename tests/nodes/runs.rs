@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use zegformer::engine::webgpu::{Block, Tuning, WebGpuGraph};
+use zegformer::engine::webgpu::{Block, Device, Tuning, WebGpuGraph};
 use zegformer::engine::{EngineError, Graph, Listener};
 
 use super::draft::{Draft, list};
@@ -56,6 +56,34 @@ fn a_run_is_heard_and_called_off() {
     assert!(ear.heard.len() > 2 && ear.heard.is_sorted(), "{:?}", ear.heard);
     assert!(ear.heard.iter().all(|done| (0.0..1.0).contains(done)), "{:?}", ear.heard);
     assert!(difference(&draft.on_cpu().expect("rten runs it")[0].1, &found[0].1) < 1e-3);
+}
+
+/// Loses the device when it hears of the run.
+struct Loser(Device);
+
+#[async_trait(?Send)]
+impl Listener for Loser {
+    async fn on(&mut self, _done: f32) -> bool {
+        self.0.destroy();
+        true
+    }
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_another_one_goes_on() {
+    let draft = long();
+    let lost = device();
+    let mut graph = WebGpuGraph::load(lost.clone(), draft.model()).expect("it is loaded");
+    let before = pollster::block_on(graph.run(&draft.named())).expect("it runs");
+    // In the midst of a run, at the start of the next, and when a graph is loaded.
+    let outcome = pollster::block_on(graph.run_heard(&draft.named(), &mut Loser(lost.clone())));
+    assert!(matches!(outcome, Err(EngineError::DeviceLost(_))), "{outcome:?}");
+    let outcome = pollster::block_on(graph.run(&draft.named()));
+    assert!(matches!(outcome, Err(EngineError::DeviceLost(_))), "{outcome:?}");
+    let loaded = WebGpuGraph::load(lost, draft.model()).map(|_| ());
+    assert!(matches!(loaded, Err(EngineError::DeviceLost(_))), "{loaded:?}");
+    let mut graph = WebGpuGraph::load(device(), draft.model()).expect("it is loaded");
+    assert_eq!(pollster::block_on(graph.run(&draft.named())).expect("it runs"), before);
 }
 
 #[test]

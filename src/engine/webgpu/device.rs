@@ -120,6 +120,11 @@ impl Device {
         Ok(made)
     }
 
+    /// Gives the GPU back: to all graphs of this device it is as if it were lost. For tests.
+    pub fn destroy(&self) {
+        self.context.device.destroy();
+    }
+
     /// The adapter in words.
     pub fn adapter_name(&self) -> &str {
         &self.name

@@ -19,7 +19,7 @@ from .data import Photo
 from .evaluate import CLOSED
 from .export import RESOLUTIONS
 from .held import TUNING, Held, truth
-from .measures import Confusion, harmonic, mean
+from .measures import Confusion, harmonic, interval, ious, mean
 from .names import dataset_names, text_space
 from .program import Program
 from .runtime import Choice, Model, Proposals, labels
@@ -60,29 +60,61 @@ def split(data: Path) -> tuple[list[Photo], list[Photo]]:
     return Held(data, TUNING).photos("voc"), Held(data).photos("voc")
 
 
+def scorer(total: Confusion, names: list[str]) -> Callable[[np.ndarray], Scores]:
+    """Of sums over photos: mean IoU over the seen classes, over the unseen, and their harmonic mean.
+
+    Of the classes that occur often enough in all of `total`'s photos.
+    """
+    often = total.sums[3, 1:] >= LEAST_PHOTOS
+    unseen = np.array([n in UNSEEN for n in names])
+
+    def score(sums: np.ndarray) -> Scores:
+        iou = ious(sums)[1:]
+        known, new = mean(iou[often & ~unseen]), mean(iou[often & unseen])
+        return known, new, harmonic(known, new)
+
+    return score
+
+
 def seen_and_unseen(total: Confusion, names: list[str]) -> Scores:
-    """Mean IoU over the seen, over the unseen classes that occur often enough, and their harmonic mean."""
-    iou = total.iou(LEAST_PHOTOS)[1:]
-    seen = mean([iou[i] for i, n in enumerate(names) if n not in UNSEEN])
-    unseen = mean([iou[i] for i, n in enumerate(names) if n in UNSEEN])
-    return seen, unseen, harmonic(seen, unseen)
+    return scorer(total, names)(total.sums)
+
+
+def intervals(total: Confusion, names: list[str]) -> list[list[float]]:
+    """95 % intervals of the three, over photos."""
+    score = scorer(total, names)
+    return [
+        interval(total.rows, lambda sums: score(sums)[0]),
+        interval(total.rows, lambda sums: score(sums)[1]),
+        interval(total.rows, lambda sums: score(sums)[2]),
+    ]
+
+
+def rounded(total: Confusion, names: list[str]) -> list[float]:
+    return [round(v, 3) for v in seen_and_unseen(total, names)]
 
 
 def judged(data: Path, names: list[str], label: Labeller, gammas: tuple[float, ...]) -> dict[str, Any]:
     """Scores without calibration, and with the gamma whose harmonic mean is best on the tuning photos."""
     tuning, test = split(data)
 
-    def score(here: list[Photo], gamma: float) -> Scores:
+    def labelled(here: list[Photo], gamma: float) -> Confusion:
         total = Confusion(len(names))
         for photo in here:
             true = truth(data, photo)
             total.add(np.where(true == 255, 0, true), label(photo, gamma), (true == 0) | (true == 255))
-        return seen_and_unseen(total, names)
+        return total
 
-    chosen = {gamma: score(tuning, gamma)[2] for gamma in gammas}
+    chosen = {gamma: seen_and_unseen(labelled(tuning, gamma), names)[2] for gamma in gammas}
     best = max(chosen, key=lambda gamma: chosen[gamma])
-    plain, calibrated = ([round(v, 3) for v in score(test, gamma)] for gamma in (0.0, best))
-    return {"plain": plain, "chosen": best, "tuning": round(chosen[best], 3), "calibrated": calibrated}
+    plain, calibrated = (labelled(test, gamma) for gamma in (0.0, best))
+    return {
+        "plain": rounded(plain, names),
+        "chosen": best,
+        "tuning": round(chosen[best], 3),
+        "calibrated": rounded(calibrated, names),
+        "calibrated, 95 %": intervals(calibrated, names),
+    }
 
 
 def run(data: Path, bundle: Path, path: Path, out: Path) -> None:
@@ -125,11 +157,11 @@ def run(data: Path, bundle: Path, path: Path, out: Path) -> None:
         for photo, picked in zip(here, found, strict=True):
             true = truth(data, photo)
             total.add(np.where(true == 255, 0, true), picked, (true == 0) | (true == 255))
-        scores = [round(v, 3) for v in seen_and_unseen(total, names)]
+        scores = {"seen, unseen, harmonic": rounded(total, names), "95 %": intervals(total, names)}
         iou = total.iou(LEAST_PHOTOS)[1:]
         classes_iou = {n: round(float(v), 3) for n, v in zip(names, iou, strict=True) if not np.isnan(v)}
         chosen_by = {"lambda": best, kind: chosen}
-        report[f"program, {kind}"] = {**chosen_by, "seen, unseen, harmonic": scores, "classes": classes_iou}
+        report[f"program, {kind}"] = {**chosen_by, **scores, "classes": classes_iou}
         print(report[f"program, {kind}"], flush=True)
     out.write_text(json.dumps(report, indent=1))
 

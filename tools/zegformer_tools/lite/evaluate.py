@@ -34,6 +34,8 @@ CLOSED = ("--no-distractors", "--threshold", "0")
 OFTEN = 5
 """Photos that a name is in, to say something of it."""
 LEAST_GENERAL = 0.02
+THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+"""Least certainties of a label, to compare."""
 FALSE_SHARE = 0.01
 """Of a photo: more under names that are not there is a false label."""
 ODD_NAMES = {
@@ -142,7 +144,7 @@ def typed_names(held: Held, program: Program, kind: str, *options: str) -> Repor
     return {"photos": len(scores), "mean": round(mean(scores), 3), "95 %": interval(scores)}
 
 
-def false_labels(held: Held, program: Program, count: int) -> Report:
+def false_labels(held: Held, program: Program, count: int, *options: str) -> Report:
     """`count` of VOC's names typed, none of them there: in how many photos they get pixels, and how many."""
     names = dataset_names(held.data)["voc"]
     rng = np.random.default_rng(0)
@@ -150,7 +152,7 @@ def false_labels(held: Held, program: Program, count: int) -> Report:
     for photo in held.photos("voc"):
         values = np.unique(held.truth(photo))
         absent = [n for i, n in enumerate(names) if i and i not in values]
-        picked = program.labels([photo.image], rng.choice(absent, count, replace=False).tolist())[0]
+        picked = program.labels([photo.image], rng.choice(absent, count, replace=False).tolist(), *options)[0]
         shares.append(float((picked != 255).mean()))
     wrong = [float(share > FALSE_SHARE) for share in shares]
     return {
@@ -160,6 +162,17 @@ def false_labels(held: Held, program: Program, count: int) -> Report:
         "pixels": round(mean(shares), 3),
         "pixels, 95 %": interval(shares),
     }
+
+
+def thresholds(held: Held, program: Program) -> Report:
+    """What the least certainty of a label does to what is there, and to false labels."""
+    report: Report = {}
+    for threshold in THRESHOLDS:
+        option = ("--threshold", f"{threshold:g}")
+        typed = {kind: typed_names(held, program, kind, *option)["mean"] for kind in MASKED_SETS}
+        false = {f"{n} names": false_labels(held, program, n, *option)["with false labels"] for n in (1, 5)}
+        report[f"{threshold:g}"] = {"typed names": typed, "with false labels": false}
+    return report
 
 
 def odd_names(held: Held, program: Program) -> Report:
@@ -340,6 +353,7 @@ def tables(held: Held, program: Program, model: Model) -> dict[str, Callable[[],
         "all names, both branches": lambda: every("--ensembling", "all"),
         "voc with other": lambda: with_other(held, program),
         "false labels": lambda: {f"{n} names": false_labels(held, program, n) for n in (1, 5)},
+        "thresholds": lambda: thresholds(held, program),
         "odd names": lambda: odd_names(held, program),
         "masks": lambda: {kind: grouping(held, model, kind) for kind in VOID if held.photos(kind)},
     }

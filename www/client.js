@@ -31,6 +31,8 @@ export class Client {
     #loaded = false;
     /** Why the present worker did not come up. A module that failed to load fails ever after: the next try takes a new worker. @type {Error | null} */
     #lost = null;
+    /** What the present worker computes with. @type {EngineInfo['kind'] | null} */
+    #engine = null;
     /** How often a worker took the place of another. */
     replaced = 0;
     /** Whether the CPU engine may have threads. */
@@ -77,6 +79,7 @@ export class Client {
         try {
             const loaded = await this.#call('load', this.#model, this.#choice, this.#threads);
             this.#loaded = true;
+            this.#engine = loaded.engine.kind;
             return loaded;
         } catch (error) {
             // One that was itself replaced meanwhile is nobody's loss.
@@ -205,6 +208,7 @@ export class Client {
         this.#worker.terminate();
         this.replaced += 1;
         this.#loaded = false;
+        this.#engine = null;
         this.#lost = null;
         const lost = [...this.#waiting.values()];
         this.#waiting.clear();
@@ -254,7 +258,10 @@ export class Client {
             this.#listener.preview(preview);
         } else if ('bytes' in message) this.#listener.bytes(message.bytes);
         else if ('notice' in message) this.#listener.notice(message.notice);
-        else if ('engine' in message) this.#listener.engine(message.engine);
+        else if ('engine' in message) {
+            this.#engine = message.engine.kind;
+            this.#listener.engine(message.engine);
+        }
         else if ('threads' in message) this.#watch(message.threads);
         else this.#answer(message);
     }
@@ -279,7 +286,16 @@ export class Client {
         if (!waiting) return;
         if ('value' in message) return waiting.resolve(message.value);
         waiting.reject(new Error(message.error));
-        if (message.fatal) this.#restart(new Error(message.error)).catch(() => {});
+        if (!message.fatal) return;
+        // A browser may refuse the GPU memory in a way that ends the whole module.
+        const onGpu = this.#choice !== 'cpu' && this.#engine !== 'cpu';
+        if (onGpu) {
+            this.#choice = 'cpu';
+            this.#listener.notice('The page’s program broke off while it used the GPU, so the CPU does the work.');
+        }
+        // One that does not even load would break off again.
+        if (waiting.call === 'load' && !onGpu) return;
+        this.#restart(new Error(message.error)).catch(() => {});
     }
 
     /**

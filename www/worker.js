@@ -71,7 +71,7 @@ function opened() {
 }
 
 /** @param {unknown} error */
-const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an error)|does not compile|is not supported/.test(messageOf(error));
+const lostGpu = (error) => /the GPU (was lost|ran out of memory|reported an error)|does not compile|is not supported|holds values that are not numbers/.test(messageOf(error));
 
 /** @param {unknown} error that the GPU ended with */
 async function goOnWithCpu(error) {

@@ -6,6 +6,7 @@ use js_sys::{Array, Float32Array, Object, Reflect};
 use protobuf::Message;
 use wasm_bindgen::prelude::*;
 
+use crate::engine::webgpu::measure::blocks;
 use crate::engine::webgpu::{Block, Device, Tuning};
 use crate::engine::{Engine, EngineChoice, EngineError, Graph, Tensor, weights};
 use crate::pipeline::Error;
@@ -37,13 +38,24 @@ impl OnnxGraph {
     }
 
     /// Loads a graph on WebGPU with all that is meant for graphics cards, even on a software adapter, where it is slow:
-    /// for tests.
+    /// for tests. Large products are computed by block number `block` of those that cards choose from.
     #[wasm_bindgen(js_name = loadForCard)]
-    pub async fn load_for_card(bytes: &[u8]) -> Result<OnnxGraph, JsError> {
+    pub async fn load_for_card(bytes: &[u8], block: Option<usize>, winograd: bool) -> Result<OnnxGraph, JsError> {
         let device = Device::request().await?;
-        let tuning = Tuning { half: true, subgroups: device.has_subgroups(), ..Tuning::GRAPHICS };
+        let mut tuning = Tuning { half: true, subgroups: device.has_subgroups(), winograd, ..Tuning::GRAPHICS };
+        if let Some(block) = block.and_then(|at| [Block::FEW, Block::MANY].concat().get(at).copied()) {
+            tuning = Tuning { few: block, many: block, ..tuning };
+        }
         let adapter = device.adapter_name().to_string();
         OnnxGraph::on(&Engine::WebGpu(device.tuned(tuning)), adapter, bytes)
+    }
+
+    /// What a graphics card would be tuned to if it were as fast as this adapter: for tests of how that is measured.
+    #[wasm_bindgen(js_name = measureAsCard)]
+    pub async fn measure_as_card() -> Result<String, JsError> {
+        let device = Device::request().await?;
+        let known = Tuning { half: true, subgroups: device.has_subgroups(), ..Tuning::GRAPHICS };
+        Ok(format!("{:?}", blocks(&device, known, 16).await?))
     }
 
     /// Loads a graph with kernels for large products that no compiler takes: for tests of what is said then.

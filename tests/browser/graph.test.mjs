@@ -195,6 +195,48 @@ describe('a graph on webgpu as on a graphics card', { timeout: SUITE_MS }, () =>
     });
 });
 
+/** A product and a convolution, both large enough for the blocks of cards and odd at their ends. */
+const CONVOLUTION = writeModel({
+    nodes: [
+        { operator: 'Conv', inputs: ['x', 'w'], output: 'image', attributes: { kernel_shape: [3, 3], pads: [1, 1, 1, 1] } },
+        { operator: 'MatMul', inputs: ['rows', 'v'], output: 'product' },
+    ],
+    inputs: [{ name: 'x', shape: [1, 64, 33, 35] }, { name: 'rows', shape: [521, 67] }],
+    outputs: [{ name: 'image', shape: [1, 130, 33, 35] }, { name: 'product', shape: [521, 259] }],
+    weights: [
+        { name: 'w', shape: [130, 64, 3, 3], data: Float32Array.from({ length: 130 * 64 * 9 }, (_, at) => (at * 37 % 129 - 64) / 1024) },
+        { name: 'v', shape: [67, 259], data: Float32Array.from({ length: 67 * 259 }, (_, at) => (at * 41 % 127 - 63) / 256) },
+    ],
+});
+
+describe('what cards choose from', { timeout: SUITE_MS }, () => {
+    // Browsers have compilers of their own, stricter than the native one.
+    for (const [block, winograd] of /** @type {[number, boolean][]} */ (Array.from({ length: 8 }, (_, at) => [at, at % 2 === 1]))) {
+        test(`block ${block}${winograd ? ', by Winograd’s transforms' : ''}`, async () => {
+            const [image, product] = await page.evaluate(async ([bytes, number, transforms]) => {
+                const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;
+                const model = new Uint8Array(bytes);
+                const filled = (/** @type {string} */ name, /** @type {number[]} */ shape) => ({
+                    name, shape, data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, at) => (at * 53 % 101 - 50) / 64),
+                });
+                const inputs = [filled('x', [1, 64, 33, 35]), filled('rows', [521, 67])];
+                const [onCpu, onCard] = [await OnnxGraph.load(model, 'cpu'), await OnnxGraph.loadForCard(model, number, transforms)];
+                const [wanted, found] = [await onCpu.run(inputs), await onCard.run(inputs)];
+                for (const graph of [onCpu, onCard]) graph.free();
+                return wanted.map((/** @type {any} */ { data }, /** @type {number} */ at) => data.reduce(
+                    (/** @type {number} */ worst, /** @type {number} */ value, /** @type {number} */ place) => Math.max(worst, Math.abs(found[at].data[place] - value)), 0));
+            }, /** @type {const} */ ([[...CONVOLUTION], block, winograd]));
+            assert.ok(image < 1e-3 && product < 1e-4, `off by ${image} and ${product}`);
+        });
+    }
+
+    test('is measured', async (t) => {
+        const tuning = await page.evaluate(() => /** @type {any} */ (globalThis).wasm.OnnxGraph.measureAsCard());
+        t.diagnostic(tuning);
+        assert.match(tuning, /^Tuning \{ software: false, .*few: Block \{.*many: Block \{/);
+    });
+});
+
 test('a kernel that does not compile is told by its node', { timeout: TEST_MS }, async () => {
     const said = await page.evaluate(async (bytes) => {
         const { OnnxGraph } = /** @type {any} */ (globalThis).wasm;

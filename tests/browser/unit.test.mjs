@@ -228,7 +228,12 @@ test('the files of dropped folders come in the order of their names, without hid
     assert.deepEqual([all.files.length, all.said], [5000, '']);
 });
 
-test('what is saved while a worker is replaced is of its own photo, or not saved', async (t) => {
+/**
+ * Workers that do nothing: what they are posted, and how they answer.
+ *
+ * @param {import('node:test').TestContext} t
+ */
+function fakeWorkers(t) {
     /** @type {any[]} */
     const posted = [];
     const workers = /** @type {any[]} */ ([]);
@@ -253,12 +258,17 @@ test('what is saved while a worker is replaced is of its own photo, or not saved
         workers.at(-1).onmessage({ data: { id, ...answer } });
         await new Promise((resolve) => setTimeout(resolve, 0));
     };
+    return { posted, workers, answer };
+}
+
+test('what is saved while a worker is replaced is of its own photo, or not saved', async (t) => {
+    const { posted, answer } = fakeWorkers(t);
     const listener = { stage() {}, preview() {}, bytes() {}, notice() {}, engine() {}, again() {} };
     const lost = { error: 'this result is not the last one any more; save again', fatal: false };
     const [a, b] = [new Uint8Array([1]), new Uint8Array([2])];
     const client = new Client('model', 'cpu', listener);
     client.load();
-    await answer('load', { value: {} });
+    await answer('load', { value: { engine: { kind: 'cpu' } } });
     client.setPhoto(a);
     await answer('setPhoto', { value: {} });
     client.begin();
@@ -281,4 +291,33 @@ test('what is saved while a worker is replaced is of its own photo, or not saved
     await answer('export', lost);
     await refused;
     assert.deepEqual(posted.map(({ call }) => call), ['setPhoto'], 'the other photo’s labels would be saved');
+});
+
+test('a module that breaks off on a GPU goes on with the CPU, and one that breaks off there is left alone', async (t) => {
+    const { posted, workers, answer } = fakeWorkers(t);
+    /** @type {string[]} */
+    const said = [];
+    const listener = { stage() {}, preview() {}, bytes() {}, notice: (/** @type {string} */ text) => void said.push(text), engine() {}, again() {} };
+    const client = new Client('model', 'auto', listener);
+    const broke = { error: 'the page’s program broke off', fatal: true };
+    const engines = () => posted.filter(({ call }) => call === 'load').map(({ args }) => args[1]);
+    const loading = assert.rejects(client.load());
+    assert.deepEqual(engines(), ['auto']);
+    await answer('load', broke);
+    await loading;
+    assert.deepEqual([workers.length, engines(), said.length], [2, ['cpu'], 1]);
+    await answer('load', broke);
+    assert.deepEqual([workers.length, engines(), said.length], [2, [], 1], 'it is begun again for ever');
+    assert.ok(client.lost);
+
+    posted.length = 0;
+    const again = client.load();
+    await answer('load', { value: { engine: { kind: 'cpu' } } });
+    await answer('setOptions', { value: {} });
+    await again;
+    // Within a run on the CPU the reason is another one.
+    const running = assert.rejects(client.segment());
+    await answer('segment', broke);
+    await running;
+    assert.deepEqual([workers.length, said.length], [4, 1]);
 });

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use web_time::{Duration, Instant};
 use wonnx::extension::{CompileError, CompiledNode, Context};
 use wonnx::wgpu;
 
@@ -17,6 +18,11 @@ use super::turns::{Ages, Turn, Turns};
 /// Pipelines that are kept, with their shaders: those of some ten sessions of large graphs. Every new set of input shapes has
 /// some of its own. A session has its pipelines even where they are kept no more.
 const MOST_PIPELINES: usize = 1024;
+
+/// So often nothing is submitted, to see how long that takes.
+const IDLE_ROUNDS: usize = 3;
+/// A browser that looks for what is done ten times a second, as Firefox 153 does, cannot tell one kernel's time from another's.
+const SLOW_TO_TELL: Duration = Duration::from_millis(20);
 
 /// What is handed over while a session is made.
 #[derive(Default)]
@@ -37,6 +43,7 @@ pub struct Device {
     pace: Rc<Cell<u64>>,
     name: Rc<str>,
     tuning: Tuning,
+    idle: Duration,
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -111,11 +118,17 @@ impl Device {
             pace: Rc::new(Cell::new(if software { 1 << 28 } else { 1 << 31 })),
             name: Rc::from(name),
             tuning: Tuning::SOFTWARE,
+            idle: Duration::MAX,
             lost,
         };
+        for _ in 0..IDLE_ROUNDS {
+            let begun = Instant::now();
+            made.after(made.context.queue.submit(None)).await;
+            made.idle = made.idle.min(begun.elapsed());
+        }
         if !software {
             let known = Tuning { subgroups: made.has_subgroups(), half: true, ..Tuning::GRAPHICS };
-            made.tuning = measure::measured(&made, known).await?;
+            made.tuning = if made.idle < SLOW_TO_TELL { measure::measured(&made, known).await? } else { known };
         }
         Ok(made)
     }
@@ -171,6 +184,11 @@ impl Device {
     /// Waits until no other graph of this device runs.
     pub(super) async fn turn(&self) -> Turn {
         self.turns.take().await
+    }
+
+    /// What a submission takes in which there is nothing to do.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
     }
 
     /// How much work a submission may have.

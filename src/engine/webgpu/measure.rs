@@ -133,21 +133,61 @@ pub type Times = Vec<(Block, Duration)>;
 /// # Errors
 /// What the device complains about.
 pub async fn measured(device: &Device, tuning: Tuning) -> Result<Tuning, EngineError> {
-    let few = fastest(&times(device, &Block::FEW, FEW).await?).unwrap_or(tuning.few);
-    let many = fastest(&times(device, &Block::MANY, MANY).await?).unwrap_or(tuning.many);
-    let tuning = Tuning { few, many, ..tuning };
+    let tuning = blocks(device, tuning, 1).await?;
+    match pays_by_winograd(device, tuning).await {
+        Err(error) if is_refusal(&error) => Ok(tuning),
+        pays => Ok(Tuning { winograd: pays?, ..tuning }),
+    }
+}
+
+/// `tuning` with the blocks that are fastest for products with one in `part` of the rows that cards are measured by: 1, or more
+/// for adapters that would take too long.
+///
+/// # Errors
+/// What the device complains about.
+pub async fn blocks(device: &Device, tuning: Tuning, part: usize) -> Result<Tuning, EngineError> {
+    let rows = |(m, k, n): (usize, usize, usize)| (m / part, k, n);
+    let few = fastest(device, &Block::FEW, rows(FEW)).await?.unwrap_or(tuning.few);
+    let many = fastest(device, &Block::MANY, rows(MANY)).await?.unwrap_or(tuning.many);
+    Ok(Tuning { few, many, ..tuning })
+}
+
+/// Whether a convolution of 3 x 3 is faster by Winograd's transforms than as one product.
+async fn pays_by_winograd(device: &Device, tuning: Tuning) -> Result<bool, EngineError> {
     let (channels, side) = CONVOLUTION;
     let conv = Conv::plain(channels, side, 3);
     let image = channels * side * side;
     let kernel = conv.kernel(tuning, false).map_err(EngineError::Gpu)?;
     let gathered = run(device, &[kernel], &[image, channels * channels * 9, image], Effort::QUICK).await?[0].best;
     let stages = winograd_times(device, channels, side, tuning, Effort::QUICK).await?;
-    let winograd = stages.iter().sum::<Duration>() < gathered;
-    Ok(Tuning { winograd, ..tuning })
+    Ok(stages.iter().sum::<Duration>() < gathered)
 }
 
-fn fastest(times: &Times) -> Option<Block> {
-    times.iter().min_by_key(|(_, time)| *time).map(|&(block, _)| block)
+/// Whether the adapter's compiler does not take a kernel: no reason to do without the GPU.
+fn is_refusal(error: &EngineError) -> bool {
+    matches!(error, EngineError::Gpu(_) | EngineError::Shader { .. })
+}
+
+/// Of those that the adapter's compiler takes.
+async fn fastest(
+    device: &Device,
+    blocks: &[Block],
+    product: (usize, usize, usize),
+) -> Result<Option<Block>, EngineError> {
+    let found = match times(device, blocks, product).await {
+        Err(error) if is_refusal(&error) => {
+            let mut taken = Vec::new();
+            for block in blocks {
+                match times(device, &[*block], product).await {
+                    Err(error) if is_refusal(&error) => {}
+                    found => taken.extend(found?),
+                }
+            }
+            taken
+        }
+        found => found?,
+    };
+    Ok(found.iter().min_by_key(|(_, time)| *time).map(|&(block, _)| block))
 }
 
 /// How long each stage of a convolution of 3 x 3 with so many channels, in and out, and pixels a side takes by Winograd's
@@ -289,7 +329,7 @@ async fn run(
         let begun = Instant::now();
         device.context().queue.submit(Some(commands));
         done(device).await;
-        begun.elapsed()
+        begun.elapsed().saturating_sub(device.idle())
     };
     let mut runs = vec![1u32; kernels.len()];
     let mut found = vec![Vec::new(); kernels.len()];

@@ -82,7 +82,8 @@ async fn submit(
             waiting.await;
             let finished = Instant::now();
             if let Some(since) = since.filter(|_| work >= bound / 2) {
-                device.pace().set(paced(bound, finished - since));
+                let worked = (finished - since).saturating_sub(device.idle());
+                device.pace().set(paced(bound, worked));
             }
             done += work;
             if !listener.on(done as f32 / total as f32).await {

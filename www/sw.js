@@ -82,19 +82,20 @@ worker.addEventListener('install', (/** @type {WaitEvent} */ event) => {
         // Some hosts add to what they serve as HTML.
         const page = await (await cache.match('./'))?.text();
         if (!page?.includes(VERSION)) throw new Error('the host has files of several versions');
+        if (!await caches.has(CACHE)) throw new Error('the kept files were dropped meanwhile');
     })());
 });
 
 worker.addEventListener('activate', (/** @type {WaitEvent} */ event) => {
-    event.waitUntil((async () => {
-        // A newer one that is being installed has a cache already; once active it drops all that are older.
-        const names = worker.registration.installing ? [] : await caches.keys();
-        for (const name of names) {
-            if (name.startsWith('zegformer-page-') && name !== CACHE) await caches.delete(name);
-        }
-        await worker.clients.claim();
-    })());
+    event.waitUntil(dropOthers().then(() => worker.clients.claim()));
 });
+
+/** Drops what other versions kept. What a browser does not drop now, it may the next time. */
+async function dropOthers() {
+    const names = await caches.keys();
+    const others = names.filter((name) => name.startsWith('zegformer-page-') && name !== CACHE);
+    await Promise.all(others.map((name) => caches.delete(name).catch(() => false)));
+}
 
 // The page asks for it once its user agrees to reload; until then old files stay with old files. All open tabs reload then
 // (www/updates.js), for the old files are gone.
@@ -129,4 +130,7 @@ worker.addEventListener('fetch', (/** @type {RequestEvent} */ event) => {
     if (path.startsWith('models/') && !BUNDLES.includes(path)) return;
     if (request.mode === 'navigate' && path !== '' && path !== 'index.html') return;
     event.respondWith(answer(request));
+    // Of an older version something may be left; a newer one has kept its files before it is asked for.
+    const { installing, waiting } = worker.registration;
+    if (request.mode === 'navigate' && !installing && !waiting) event.waitUntil(dropOthers());
 });
